@@ -1,0 +1,68 @@
+//! The one place that reads the clock.
+
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Longest time from receipt to answer (DESIGN section 8).
+pub const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// What must be left of a request for it to begin a new effect: the rest settles an outcome in doubt and writes the
+/// failure entry (DESIGN section 8).
+pub const SETTLING_RESERVE: Duration = Duration::from_secs(3);
+
+/// What every call leaves for the answer itself (DESIGN section 8).
+const ANSWER_RESERVE: Duration = Duration::from_millis(300);
+
+/// What is kept between our answer and the moment at which Lambda ends the process.
+const LAMBDA_RESERVE: SignedDuration = SignedDuration::from_secs(1);
+
+/// The time now.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// When a request must have been answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(Instant);
+
+/// There is not enough time left for what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfTime;
+
+impl Deadline {
+    /// For a request that arrives now in an invocation that ends at `invocation_end`.
+    #[must_use]
+    pub fn for_invocation(invocation_end: Timestamp) -> Self {
+        let lambda = invocation_end.duration_since(now()).saturating_sub(LAMBDA_RESERVE);
+        let lambda = Duration::try_from(lambda).unwrap_or(Duration::ZERO);
+        Self::after(lambda.min(REQUEST_LIMIT))
+    }
+
+    /// The moment `limit` from now.
+    #[must_use]
+    pub fn after(limit: Duration) -> Self {
+        Self(Instant::now() + limit)
+    }
+
+    /// How long one call may take: `limit`, or less if less is left.
+    #[must_use]
+    pub fn cap(self, limit: Duration) -> Duration {
+        self.left().saturating_sub(ANSWER_RESERVE).min(limit)
+    }
+
+    /// The gate in front of every new effect.
+    ///
+    /// # Errors
+    /// [`OutOfTime`] if less than [`SETTLING_RESERVE`] is left.
+    pub fn begin_effect(self) -> Result<(), OutOfTime> {
+        if self.left() < SETTLING_RESERVE { Err(OutOfTime) } else { Ok(()) }
+    }
+
+    /// What is left until this moment.
+    #[must_use]
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}

@@ -1,0 +1,169 @@
+//! Every change there is to a file's record, as one item of a transaction. The other item is its entry.
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem, Update};
+use jiff::{SignedDuration, Timestamp};
+
+use super::records::{number, sweep_shard, text};
+use crate::ids::UserId;
+use crate::record::{Record, State};
+
+/// How long a request may take to finish what it began before maintenance looks at it.
+const FINISHING_TIME: SignedDuration = SignedDuration::from_secs(60);
+
+/// What happens to a record, together with its entry.
+#[derive(Debug, Clone, Copy)]
+pub enum Change<'a> {
+    /// Nothing: something was refused, or failed, or the log itself was read.
+    Nothing,
+    /// Nothing either, but the record must still be what was read: it is shown, or a URL is signed for it.
+    StillThere {
+        /// As it was read.
+        record: &'a Record,
+    },
+    /// PENDING to ACTIVE, if the reservation is still mine and still holds.
+    Store {
+        /// As it was reserved.
+        record: &'a Record,
+        /// The stored object's entity tag.
+        etag: &'a str,
+    },
+    /// PENDING to PURGING, if the reservation is mine: the object, if there is one, may be removed.
+    Undo {
+        /// As it was reserved.
+        record: &'a Record,
+    },
+    /// ACTIVE to DELETED.
+    SoftDelete {
+        /// As it was read.
+        record: &'a Record,
+        /// Who deletes it.
+        by: &'a UserId,
+    },
+    /// ACTIVE or DELETED to PURGING: the object may be removed.
+    HardDelete {
+        /// As it was read.
+        record: &'a Record,
+        /// Who deletes it.
+        by: &'a UserId,
+    },
+    /// PURGING to PURGED: the object is gone.
+    Purged {
+        /// As it was read.
+        record: &'a Record,
+    },
+}
+
+impl Change<'_> {
+    /// The change as an item of a transaction; none for [`Change::Nothing`].
+    pub(super) fn item(
+        self,
+        table: &str,
+        now: Timestamp,
+    ) -> Result<Option<TransactWriteItem>, BuildError> {
+        let Some(record) = self.record() else { return Ok(None) };
+        let key = text(&record.file_path);
+        let on = |to: State| Update::builder().table_name(table).key("pk", key.clone()).now(to, now);
+        let update = match self {
+            Self::Nothing => return Ok(None),
+            Self::StillThere { .. } => {
+                let check = ConditionCheck::builder()
+                    .table_name(table)
+                    .key("pk", key)
+                    .condition_expression(AS_READ)
+                    .expression_attribute_names("#state", "state")
+                    .expression_attribute_values(":from", text(record.state.name()))
+                    .expression_attribute_values(":org", text(&record.org_id))
+                    .expression_attribute_values(":version", number(record.version));
+                return Ok(Some(TransactWriteItem::builder().condition_check(check.build()?).build()));
+            }
+            Self::Store { etag, .. } => on(State::Active)
+                .update_expression(
+                    "SET #state = :to, updated_at = :now, version = :first, etag = :etag, context = :context, \
+                     context_sort = :sort REMOVE lease, sweep, due",
+                )
+                .condition_expression("#state = :from AND upload_id = :mine AND lease > :ms")
+                .expression_attribute_values(":from", text(State::Pending.name()))
+                .expression_attribute_values(":mine", text(&record.upload_id))
+                .expression_attribute_values(":ms", number(now.as_millisecond()))
+                .expression_attribute_values(":first", number(1))
+                .expression_attribute_values(":etag", text(etag))
+                .expression_attribute_values(":context", text(record.context()))
+                .expression_attribute_values(":sort", text(record.context_sort())),
+            Self::Undo { .. } => on(State::Purging)
+                .update_expression("SET #state = :to, updated_at = :now")
+                .condition_expression("#state = :from AND upload_id = :mine")
+                .expression_attribute_values(":from", text(State::Pending.name()))
+                .expression_attribute_values(":mine", text(&record.upload_id)),
+            Self::SoftDelete { by, .. } => on(State::Deleted)
+                .update_expression(
+                    "SET #state = :to, updated_at = :now, deleted_at = :now, deleted_by = :by, context = :context",
+                )
+                .as_read(record)
+                .deleted(record, by),
+            Self::HardDelete { by, .. } => on(State::Purging)
+                .update_expression(
+                    "SET #state = :to, updated_at = :now, deleted_at = :now, deleted_by = :by, context = :context, \
+                     sweep = :sweep, due = :due",
+                )
+                .as_read(record)
+                .deleted(record, by)
+                .expression_attribute_values(":sweep", text(sweep_shard(&record.file_path)))
+                .expression_attribute_values(":due", number((now + FINISHING_TIME).as_millisecond())),
+            Self::Purged { .. } => on(State::Purged)
+                .update_expression("SET #state = :to, updated_at = :now REMOVE sweep, due")
+                .condition_expression("#state = :from AND upload_id = :mine AND version > :never")
+                .expression_attribute_values(":from", text(State::Purging.name()))
+                .expression_attribute_values(":mine", text(&record.upload_id))
+                .expression_attribute_values(":never", number(0)),
+        };
+        Ok(Some(TransactWriteItem::builder().update(update.build()?).build()))
+    }
+
+    fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Nothing => None,
+            Self::StillThere { record }
+            | Self::Store { record, .. }
+            | Self::Undo { record }
+            | Self::SoftDelete { record, .. }
+            | Self::HardDelete { record, .. }
+            | Self::Purged { record } => Some(record),
+        }
+    }
+}
+
+/// The record is what was read: same state, same organisation, same version.
+const AS_READ: &str = "#state = :from AND org_id = :org AND version = :version";
+
+/// Pieces that several updates share.
+trait UpdatePieces {
+    fn now(self, to: State, now: Timestamp) -> Self;
+    fn as_read(self, record: &Record) -> Self;
+    fn deleted(self, record: &Record, by: &UserId) -> Self;
+}
+
+impl UpdatePieces for UpdateBuilder {
+    fn now(self, to: State, now: Timestamp) -> Self {
+        self.expression_attribute_names("#state", "state")
+            .expression_attribute_values(":to", text(to.name()))
+            .expression_attribute_values(":now", text(now.to_string()))
+    }
+
+    fn as_read(self, record: &Record) -> Self {
+        self.condition_expression(AS_READ)
+            .expression_attribute_values(":from", text(record.state.name()))
+            .expression_attribute_values(":org", text(&record.org_id))
+            .expression_attribute_values(":version", number(record.version))
+    }
+
+    fn deleted(self, record: &Record, by: &UserId) -> Self {
+        let by = match by {
+            UserId::Number(value) => number(value),
+            UserId::Text(value) => text(value),
+        };
+        self.expression_attribute_values(":by", by)
+            .expression_attribute_values(":context", text(record.deleted_context()))
+    }
+}

@@ -1,0 +1,233 @@
+//! The one place that changes what anybody can see. A change and its entry are one transaction: an effect without an
+//! entry cannot be written down here.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Put, ReturnConsumedCapacity, TransactWriteItem};
+use jiff::Timestamp;
+use thiserror::Error;
+use tokio::time::{Instant, sleep, timeout};
+use ulid::Ulid;
+
+use super::failure::Attempt;
+use super::records::{Row, number, text, within};
+use super::{ATTEMPT_LIMIT, CALL_LIMIT, Change, StoreError, Tables};
+use crate::audit::{Actor, Event, Index, IndexKeys, Pen, Sealed, kept_until, month_of, partition};
+use crate::clock::{self, Deadline};
+
+/// Shortest and longest pause before a transaction is tried again (DESIGN section 6, "Outcomes").
+const PAUSE_MS: std::ops::Range<u64> = 20..400;
+
+/// Proof that a change and its entry are stored.
+#[derive(Debug, Clone, Copy)]
+#[must_use]
+pub struct Committed {
+    /// The entry's id.
+    pub entry: Ulid,
+    /// The time that record and entry carry.
+    pub at: Timestamp,
+}
+
+/// Why a change was not made.
+#[derive(Debug, Error)]
+pub enum CommitError {
+    /// The record is not what the change needs. Nothing was written, the entry neither.
+    #[error("the record is not what it was")]
+    Conflict,
+    /// Nothing was written.
+    #[error(transparent)]
+    Store(StoreError),
+    /// Nobody knows whether change and entry were written. Nothing may be undone, and no other entry may speak for this
+    /// one.
+    #[error("outcome unknown: {0}")]
+    InDoubt(String),
+}
+
+/// What all attempts together came to, as far as the answers tell.
+enum Verdict {
+    Stored,
+    Conflict,
+    Failed(StoreError),
+}
+
+impl Tables {
+    /// Makes a change and writes its entry, both or neither.
+    ///
+    /// The entry's id is the transaction's idempotency token, and what is sent again is the identical request.
+    ///
+    /// # Errors
+    /// [`CommitError`]
+    pub async fn commit(
+        &self,
+        change: Change<'_>,
+        actor: &Actor,
+        event: Event,
+        deadline: Deadline,
+    ) -> Result<Committed, CommitError> {
+        let now = clock::now();
+        let mut pen = self.writers.take(&actor.org);
+        let entry = pen.seal(actor, event, now);
+        let built = change.item(&self.records, now).and_then(|item| Ok((item, self.put(&entry)?)));
+        let Ok((item, put)) = built else {
+            return Err(CommitError::Store(StoreError::Broken("request could not be built".into())));
+        };
+        let request = self
+            .client
+            .transact_write_items()
+            .client_request_token(entry.id.to_string())
+            .set_transact_items(Some(item.into_iter().chain([put]).collect()))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+
+        pen.sending(&entry);
+        let (verdict, doubt) = attempts(&request, deadline).await;
+        self.settle(pen, &entry, verdict, doubt, deadline).await?;
+        Ok(Committed { entry: entry.id, at: now })
+    }
+
+    /// Turns what the attempts told into what is so, and tells the writer.
+    async fn settle(
+        &self,
+        pen: Pen<'_>,
+        entry: &Sealed,
+        verdict: Verdict,
+        doubt: Option<String>,
+        deadline: Deadline,
+    ) -> Result<(), CommitError> {
+        let refusal = match (verdict, &doubt) {
+            (Verdict::Stored, _) => {
+                pen.committed(entry);
+                return Ok(());
+            }
+            (Verdict::Conflict, None) => {
+                pen.unchanged();
+                return Err(CommitError::Conflict);
+            }
+            (Verdict::Failed(error), None) => {
+                pen.unchanged();
+                return Err(CommitError::Store(error));
+            }
+            // One attempt may have got through although a later one was refused, perhaps because of the first.
+            (Verdict::Conflict, Some(_)) => CommitError::Conflict,
+            (Verdict::Failed(_), Some(cause)) => CommitError::InDoubt(cause.clone()),
+        };
+        match self.is_stored(entry, deadline).await {
+            Ok(true) => {
+                pen.committed(entry);
+                Ok(())
+            }
+            // Not there now, but a request on its way may still arrive: the pen is dropped in doubt.
+            Ok(false) => Err(refusal),
+            Err(error) => Err(CommitError::InDoubt(error.to_string())),
+        }
+    }
+
+    async fn is_stored(&self, entry: &Sealed, deadline: Deadline) -> Result<bool, StoreError> {
+        let (pk, sk) = key(entry);
+        let get = self.client.get_item().table_name(&self.log).key("pk", pk).key("sk", sk);
+        let get = get.consistent_read(true).projection_expression("pk");
+        Ok(within(deadline, get.send()).await?.item.is_some())
+    }
+
+    fn put(&self, entry: &Sealed) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
+        let put = Put::builder()
+            .table_name(&self.log)
+            .set_item(Some(row(entry)))
+            .condition_expression("attribute_not_exists(pk)")
+            .build()?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+}
+
+/// Sends the identical request until an answer decides or the time is up. Also says whether any attempt may have got
+/// through without our seeing its answer, and why.
+async fn attempts(request: &TransactWriteItemsFluentBuilder, deadline: Deadline) -> (Verdict, Option<String>) {
+    let until = Instant::now() + deadline.cap(CALL_LIMIT);
+    let mut doubt = None;
+    let mut last = StoreError::Unavailable("no time left to try".into());
+    for attempt in 0.. {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        // Retries are ours: the SDK neither repeats a cancelled transaction nor tells a definite failure from a doubt.
+        let single = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
+        let send = request.clone().customize().config_override(single).send();
+        let outcome = match timeout(left.min(ATTEMPT_LIMIT), send).await {
+            Ok(Ok(_)) => return (Verdict::Stored, doubt),
+            Ok(Err(error)) => match cancelled(&error) {
+                Some(Ok(verdict)) => return (verdict, doubt),
+                Some(Err(retryable)) => retryable,
+                None => Attempt::of(&error),
+            },
+            Err(_) => Attempt::Unknown("no answer in time".into()),
+        };
+        last = match outcome {
+            Attempt::Refused(text) => return (Verdict::Failed(StoreError::Broken(text)), doubt),
+            Attempt::NotDone(text) => StoreError::Unavailable(text),
+            Attempt::Unknown(text) => {
+                doubt = Some(text.clone());
+                StoreError::Unavailable(text)
+            }
+        };
+        sleep(pause(attempt).min(until.saturating_duration_since(Instant::now()))).await;
+    }
+    (Verdict::Failed(last), doubt)
+}
+
+/// Reads a cancelled transaction's reasons by position; the entry stands last. `Err` is worth another try.
+fn cancelled(error: &SdkError<TransactWriteItemsError>) -> Option<Result<Verdict, Attempt>> {
+    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error.as_service_error()? else {
+        return None;
+    };
+    let codes: Vec<&str> = cancelled.cancellation_reasons().iter().filter_map(CancellationReason::code).collect();
+    let failed = |code: &&str| *code == "ConditionalCheckFailed";
+    Some(match codes.split_last() {
+        // Its id is new with every commit: an entry that is there already is this one, stored by an attempt of ours.
+        Some((entry, _)) if failed(entry) => Ok(Verdict::Stored),
+        Some((_, change)) if change.iter().any(failed) => Ok(Verdict::Conflict),
+        Some(_) if codes.iter().all(|code| RETRYABLE.contains(code)) => {
+            Err(Attempt::NotDone(format!("transaction cancelled: {}", codes.join(", "))))
+        }
+        _ => Ok(Verdict::Failed(StoreError::Broken(format!("transaction cancelled: {}", codes.join(", "))))),
+    })
+}
+
+/// Reasons that pass: somebody else's transaction, or too many requests. "None" is an item that did not object.
+const RETRYABLE: [&str; 4] =
+    ["None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+
+/// Full jitter: anything up to a bound that doubles with each attempt.
+fn pause(attempt: u32) -> Duration {
+    let bound = PAUSE_MS.start.saturating_mul(2 << attempt.min(8)).min(PAUSE_MS.end);
+    let random = u64::try_from(Ulid::generate().random() & 0xffff_ffff).unwrap_or_default();
+    Duration::from_millis(PAUSE_MS.start + random % (bound - PAUSE_MS.start))
+}
+
+fn key(entry: &Sealed) -> (AttributeValue, AttributeValue) {
+    (text(partition(&entry.body.org, &month_of(entry.at))), text(entry.id.to_string()))
+}
+
+/// The entry's row: its bytes, and what follows from them.
+fn row(entry: &Sealed) -> Row {
+    let (pk, sk) = key(entry);
+    let keys = IndexKeys::of(&entry.body, &month_of(entry.at));
+    let bytes = |bytes: &[u8]| AttributeValue::B(Blob::new(bytes));
+    let index = |index: Index, key: [u8; 16]| (index.attribute().to_owned(), bytes(&key));
+    let mut row = Row::from([
+        ("pk".into(), pk),
+        ("sk".into(), sk),
+        ("b".into(), bytes(&entry.bytes)),
+        ("h".into(), bytes(&entry.hash)),
+        ("ttl".into(), number(kept_until(entry.at).as_second())),
+        index(Index::User, keys.user),
+        index(Index::Action, keys.action),
+    ]);
+    row.extend(keys.file.map(|key| index(Index::File, key)));
+    row.extend(keys.object.map(|key| index(Index::Object, key)));
+    row
+}

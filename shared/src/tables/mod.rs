@@ -1,0 +1,75 @@
+//! The tables: file records and the audit log, in any store that speaks DynamoDB's protocol.
+//!
+//! The only place that imports `aws_sdk_dynamodb`. It offers three ways to write, and none that changes what anybody can
+//! see without an entry in the log:
+//!
+//! - [`Tables::reserve`] opens a reservation: invisible, not an effect;
+//! - [`Tables::commit`] makes every change and writes its entry, in one transaction;
+//! - [`Tables::retire`] closes a reservation that never became a file.
+
+mod change;
+mod commit;
+mod failure;
+mod log;
+mod records;
+mod schema;
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedHttpClient};
+
+use crate::audit::Writers;
+use crate::config::TablesConfig;
+
+pub use change::Change;
+pub use commit::{CommitError, Committed};
+pub use failure::StoreError;
+pub use log::{LogPage, LogQuery};
+pub use records::ReserveError;
+
+/// One attempt of a table call (DESIGN section 8).
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(1);
+/// All attempts of a table call together (DESIGN section 8).
+const CALL_LIMIT: Duration = Duration::from_millis(2_500);
+
+/// A handle on the tables. Also holds the process's audit writers, since nothing else may write entries.
+#[derive(Debug)]
+pub struct Tables {
+    client: Client,
+    records: String,
+    log: String,
+    writers: Writers,
+}
+
+impl Tables {
+    /// Connects nothing yet: the first call does.
+    #[must_use]
+    pub fn new(config: &TablesConfig, http: SharedHttpClient) -> Self {
+        let credentials = Credentials::new(
+            config.access_key_id.expose(),
+            config.secret_access_key.expose(),
+            config.session_token.as_ref().map(|token| token.expose().to_owned()),
+            None,
+            "environment",
+        );
+        let mut sdk = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(config.region.clone()))
+            .credentials_provider(credentials)
+            .http_client(http)
+            .retry_config(RetryConfig::standard())
+            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_LIMIT).build());
+        if let Some(endpoint) = &config.endpoint {
+            sdk = sdk.endpoint_url(endpoint);
+        }
+        Self {
+            client: Client::from_conf(sdk.build()),
+            records: config.records_table.clone(),
+            log: config.log_table.clone(),
+            writers: Writers::default(),
+        }
+    }
+}

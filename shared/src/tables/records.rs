@@ -1,0 +1,169 @@
+//! File records: the strong read, and the two writes that nobody can see.
+
+use std::future::Future;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use super::failure::Attempt;
+use super::{CALL_LIMIT, StoreError, Tables};
+use crate::clock::Deadline;
+use crate::path::FilePath;
+use crate::record::{Record, State};
+
+/// Why a path was not reserved.
+#[derive(Debug, Error)]
+pub enum ReserveError {
+    /// There is a row already.
+    #[error("the path is taken")]
+    Taken(Box<Record>),
+    /// The call failed; the reservation may or may not be there.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Tables {
+    /// Reads the record of a path, strongly consistent.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn record(&self, path: &FilePath, deadline: Deadline) -> Result<Option<Record>, StoreError> {
+        let get = self.client.get_item().table_name(&self.records).key("pk", text(path.as_str()));
+        let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let found = within(deadline, get.send()).await?;
+        found.item.map(read).transpose()
+    }
+
+    /// Opens a reservation: a row in state PENDING, if the path was never used. Doing it twice with one `upload_id` is
+    /// doing it once.
+    ///
+    /// # Errors
+    /// [`ReserveError::Taken`] with the row that is there; [`ReserveError::Store`] if nobody knows.
+    pub async fn reserve(&self, record: &Record, deadline: Deadline) -> Result<(), ReserveError> {
+        debug_assert_eq!((record.state, record.version), (State::Pending, 0));
+        let mut item = write(record)?;
+        item.insert("sweep".into(), text(sweep_shard(&record.file_path)));
+        item.insert("due".into(), number(record.lease.unwrap_or_default()));
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.records)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk) OR (upload_id = :mine AND #state = :pending)")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":mine", text(&record.upload_id))
+            .expression_attribute_values(":pending", text(State::Pending.name()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        match with_limit(deadline, put.send()).await? {
+            Ok(_) => Ok(()),
+            Err(SdkError::ServiceError(service)) if service.err().is_conditional_check_failed_exception() => {
+                let PutItemError::ConditionalCheckFailedException(failed) = service.into_err() else {
+                    return Err(StoreError::Broken("condition failed without saying so".into()).into());
+                };
+                let row = failed.item.ok_or_else(|| StoreError::Broken("condition failed without the row".into()))?;
+                Err(ReserveError::Taken(Box::new(read(row)?)))
+            }
+            Err(error) => Err(StoreError::from(Attempt::of(&error)).into()),
+        }
+    }
+
+    /// Closes a reservation that never became a file, once its object is certainly gone: PURGING to PURGED.
+    ///
+    /// The mirror of [`Tables::reserve`], and like it no effect: its condition is that the row was never anything that
+    /// anybody could see. A row that is not such a one, or not any more, is left alone.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn retire(&self, record: &Record, deadline: Deadline) -> Result<(), StoreError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.records)
+            .key("pk", text(&record.file_path))
+            .update_expression("SET #state = :purged REMOVE sweep, due, lease")
+            .condition_expression("upload_id = :mine AND #state = :purging AND version = :never")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":mine", text(&record.upload_id))
+            .expression_attribute_values(":purging", text(State::Purging.name()))
+            .expression_attribute_values(":purged", text(State::Purged.name()))
+            .expression_attribute_values(":never", number(0))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        match with_limit(deadline, update.send()).await? {
+            Err(SdkError::ServiceError(service))
+                if matches!(service.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
+            {
+                Ok(())
+            }
+            other => other.map(drop).map_err(|error| Attempt::of(&error).into()),
+        }
+    }
+
+    /// Says whether the store has transactions, without writing anything.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] if it has none.
+    pub async fn check_transactions(&self, deadline: Deadline) -> Result<(), StoreError> {
+        check(&self.client, &self.records, deadline).await
+    }
+}
+
+/// A call with the SDK's own retries, within its limit and what is left of the request.
+pub(super) async fn within<T, E>(
+    deadline: Deadline,
+    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+) -> Result<T, StoreError>
+where
+    E: ProvideErrorMetadata + std::fmt::Debug,
+{
+    with_limit(deadline, call).await?.map_err(|error| Attempt::of(&error).into())
+}
+
+async fn with_limit<T>(deadline: Deadline, call: impl Future<Output = T>) -> Result<T, StoreError> {
+    let limit = tokio::time::timeout(deadline.cap(CALL_LIMIT), call);
+    limit.await.map_err(|_| StoreError::Unavailable("no answer in time".into()))
+}
+
+/// The partition of the sparse index `sweep` that a row's due work stands in. Sixteen, so that no single one takes all
+/// the writes.
+pub(super) fn sweep_shard(path: &str) -> String {
+    let digest = Sha256::digest(path);
+    format!("{:x}", digest[0] & 0xf)
+}
+
+pub(super) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(super) fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub(super) type Row = std::collections::HashMap<String, AttributeValue>;
+
+pub(super) fn read(row: Row) -> Result<Record, StoreError> {
+    serde_dynamo::from_item(row).map_err(|_| StoreError::Broken("a file record is malformed".into()))
+}
+
+fn write(record: &Record) -> Result<Row, StoreError> {
+    serde_dynamo::to_item(record).map_err(|_| StoreError::Broken("a file record cannot be written".into()))
+}
+
+async fn check(client: &Client, table: &str, deadline: Deadline) -> Result<(), StoreError> {
+    use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem};
+    let condition = ConditionCheck::builder()
+        .table_name(table)
+        .key("pk", text("no/such/path"))
+        .condition_expression("attribute_not_exists(pk)")
+        .build()
+        .map_err(|_| StoreError::Broken("request could not be built".into()))?;
+    let probe = client.transact_write_items();
+    let probe = probe.transact_items(TransactWriteItem::builder().condition_check(condition).build());
+    within(deadline, probe.send()).await.map(drop)
+}

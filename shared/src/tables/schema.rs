@@ -1,0 +1,163 @@
+//! The tables' definitions: keys, indexes, time to live, stream. The one place where they are written down.
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+    ScalarAttributeType, StreamSpecification, StreamViewType, TimeToLiveSpecification,
+};
+
+use super::failure::Attempt;
+use super::{StoreError, Tables};
+use crate::audit::Index;
+
+/// An attribute that is part of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    name: &'static str,
+    kind: ScalarKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ScalarKind {
+    Text,
+    Number,
+    Bytes,
+}
+
+struct IndexDefinition {
+    name: &'static str,
+    partition: Key,
+    sort: Key,
+    keys_only: bool,
+}
+
+struct Definition {
+    partition: Key,
+    sort: Option<Key>,
+    indexes: Vec<IndexDefinition>,
+    ttl: Option<&'static str>,
+    stream: bool,
+}
+
+const fn text(name: &'static str) -> Key {
+    Key { name, kind: ScalarKind::Text }
+}
+
+const fn number(name: &'static str) -> Key {
+    Key { name, kind: ScalarKind::Number }
+}
+
+/// `file_records`: one row a path, for ever.
+fn records() -> Definition {
+    Definition {
+        partition: text("pk"),
+        sort: None,
+        indexes: vec![
+            // Lists of a system's files of one type, in the bucket's byte order.
+            IndexDefinition { name: "by_context", partition: text("context"), sort: text("context_sort"), keys_only: false },
+            // What maintenance must look at, by due time.
+            IndexDefinition { name: "sweep", partition: text("sweep"), sort: number("due"), keys_only: true },
+        ],
+        ttl: None,
+        stream: false,
+    }
+}
+
+/// `storage_audit_logs`: insert-only.
+fn log() -> Definition {
+    let by = |index: Index| IndexDefinition {
+        name: index.name(),
+        partition: Key { name: index.attribute(), kind: ScalarKind::Bytes },
+        sort: text("sk"),
+        keys_only: false,
+    };
+    Definition {
+        partition: text("pk"),
+        sort: Some(text("sk")),
+        indexes: [Index::File, Index::User, Index::Action, Index::Object].map(by).into(),
+        ttl: Some("ttl"),
+        stream: true,
+    }
+}
+
+impl Tables {
+    /// Creates the tables that are not there. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn provision(&self) -> Result<(), StoreError> {
+        self.create(&self.records, records()).await?;
+        self.create(&self.log, log()).await
+    }
+
+    async fn create(&self, table: &str, definition: Definition) -> Result<(), StoreError> {
+        let broken = |_: BuildError| StoreError::Broken("a table definition is incomplete".into());
+        let mut create = self
+            .client
+            .create_table()
+            .table_name(table)
+            .billing_mode(BillingMode::PayPerRequest)
+            .set_attribute_definitions(Some(definition.attributes().map_err(broken)?))
+            .set_key_schema(Some(key_schema(definition.partition, definition.sort).map_err(broken)?));
+        for index in &definition.indexes {
+            let kind = if index.keys_only { ProjectionType::KeysOnly } else { ProjectionType::All };
+            let index = GlobalSecondaryIndex::builder()
+                .index_name(index.name)
+                .set_key_schema(Some(key_schema(index.partition, Some(index.sort)).map_err(broken)?))
+                .projection(Projection::builder().projection_type(kind).build());
+            create = create.global_secondary_indexes(index.build().map_err(broken)?);
+        }
+        if definition.stream {
+            let stream = StreamSpecification::builder()
+                .stream_enabled(true)
+                .stream_view_type(StreamViewType::NewAndOldImages);
+            create = create.stream_specification(stream.build().map_err(broken)?);
+        }
+        match create.send().await {
+            Ok(_) => {}
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => return Ok(()),
+            Err(error) => return Err(Attempt::of(&error).into()),
+        }
+        if let Some(attribute) = definition.ttl {
+            let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute);
+            let ttl = ttl.build().map_err(broken)?;
+            let update = self.client.update_time_to_live().table_name(table).time_to_live_specification(ttl);
+            update.send().await.map_err(|error| StoreError::from(Attempt::of(&error)))?;
+        }
+        Ok(())
+    }
+}
+
+impl Definition {
+    fn attributes(&self) -> Result<Vec<AttributeDefinition>, BuildError> {
+        let mut keys = vec![self.partition];
+        keys.extend(self.sort);
+        keys.extend(self.indexes.iter().flat_map(|index| [index.partition, index.sort]));
+        let mut distinct: Vec<Key> = Vec::new();
+        for key in keys {
+            if !distinct.contains(&key) {
+                distinct.push(key);
+            }
+        }
+        distinct
+            .into_iter()
+            .map(|key| {
+                let kind = match key.kind {
+                    ScalarKind::Text => ScalarAttributeType::S,
+                    ScalarKind::Number => ScalarAttributeType::N,
+                    ScalarKind::Bytes => ScalarAttributeType::B,
+                };
+                AttributeDefinition::builder().attribute_name(key.name).attribute_type(kind).build()
+            })
+            .collect()
+    }
+}
+
+fn key_schema(partition: Key, sort: Option<Key>) -> Result<Vec<KeySchemaElement>, BuildError> {
+    let element = |key: Key, kind| KeySchemaElement::builder().attribute_name(key.name).key_type(kind).build();
+    let mut schema = vec![element(partition, KeyType::Hash)?];
+    if let Some(sort) = sort {
+        schema.push(element(sort, KeyType::Range)?);
+    }
+    Ok(schema)
+}
