@@ -1,0 +1,95 @@
+//! What somebody tries to do, from the moment the request is understood until it is in the log, one way or the other.
+
+use crate::audit::{Action, Actor, Details, Event, Outcome, Related};
+use crate::clock::Deadline;
+use crate::path::FilePath;
+use crate::problem::Problem;
+use crate::tables::{Change, CommitError, Committed, Tables};
+
+/// One action on its way into the log.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    tables: &'a Tables,
+    actor: &'a Actor,
+    deadline: Deadline,
+    recorded: bool,
+    /// What is tried.
+    pub action: Action,
+    /// On which file, once a path is named or derived.
+    pub path: Option<FilePath>,
+    /// The caller's business object.
+    pub related: Related,
+    /// What more there is to say.
+    pub details: Details,
+}
+
+impl<'a> Attempt<'a> {
+    /// Somebody tries something.
+    #[must_use]
+    pub fn new(tables: &'a Tables, actor: &'a Actor, deadline: Deadline, action: Action) -> Self {
+        let (path, related, details) = (None, Related::default(), Details::default());
+        Self { tables, actor, deadline, recorded: false, action, path, related, details }
+    }
+
+    /// Makes the change together with the entry that says it was done.
+    ///
+    /// # Errors
+    /// [`CommitError`]
+    pub async fn succeed(&mut self, change: Change<'_>) -> Result<Committed, CommitError> {
+        self.commit(change, Outcome::Success).await
+    }
+
+    /// Makes the change together with the entry that says what was tried and why it failed.
+    ///
+    /// # Errors
+    /// [`CommitError`]
+    pub async fn fail(&mut self, change: Change<'_>, problem: &Problem) -> Result<Committed, CommitError> {
+        self.commit(change, Outcome::failure(&problem.entry_text())).await
+    }
+
+    /// The next step of the same request, which gets an entry of its own.
+    pub fn go_on(&mut self, action: Action) {
+        self.action = action;
+        self.recorded = false;
+    }
+
+    /// Sees to it that a refusal or failure is in the log before the caller hears of it. A refusal whose entry cannot be
+    /// written is answered as unavailable; of a failure the operator's log must do.
+    ///
+    /// # Errors
+    /// The problem itself, or [`Problem::Unavailable`].
+    pub async fn settle<T>(mut self, result: Result<T, Problem>) -> Result<T, Problem> {
+        let problem = match result {
+            Err(problem) if problem.is_recorded() && !self.recorded => problem,
+            done => return done,
+        };
+        match self.fail(Change::Nothing, &problem).await {
+            Ok(_) => Err(problem),
+            Err(error) => {
+                let request_id = &self.actor.request_id;
+                let action = self.action.name();
+                tracing::error!(request_id, action, cause = %error, "audit_write_failed: a failure has no entry in the log");
+                Err(if problem.status() < 500 { Problem::Unavailable(error.to_string()) } else { problem })
+            }
+        }
+    }
+
+    async fn commit(&mut self, change: Change<'_>, outcome: Outcome) -> Result<Committed, CommitError> {
+        let event = Event {
+            action: self.action,
+            path: self.path.clone(),
+            related: self.related.clone(),
+            details: self.details.clone(),
+            outcome,
+        };
+        let committed = self.tables.commit(change, self.actor, event, self.deadline).await;
+        // Of an entry in doubt no second one may speak.
+        self.recorded = matches!(committed, Ok(_) | Err(CommitError::InDoubt(_)));
+        if let Err(CommitError::InDoubt(cause)) = &committed {
+            let request_id = &self.actor.request_id;
+            let action = self.action.name();
+            tracing::error!(request_id, action, cause, "audit_write_failed: nobody knows whether an entry was written");
+        }
+        committed
+    }
+}

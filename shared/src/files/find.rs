@@ -1,0 +1,92 @@
+//! From a path to a record that the caller may act on.
+
+use super::Files;
+use crate::auth::{Authorised, Principal, Provisional, RecordRight};
+use crate::path::FilePath;
+use crate::problem::{Absence, Problem};
+use crate::record::{Record, State};
+
+/// Which records a caller sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visible {
+    /// Stored files.
+    Live,
+    /// And those that were deleted, softly or hard.
+    AndDeleted,
+}
+
+/// A record, with the proof that the caller may do `R` to it.
+#[derive(Debug)]
+pub struct Found<R> {
+    authorised: Authorised<R, FilePath>,
+    record: Record,
+}
+
+impl<R> Found<R> {
+    /// The record, as it was read.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    pub(super) fn principal(&self) -> &Principal {
+        self.authorised.principal()
+    }
+
+    pub(super) fn path(&self) -> &FilePath {
+        self.authorised.target()
+    }
+}
+
+impl Files<'_> {
+    /// The first half of a decision: may this caller do `R` to files like this one at all? Nothing is read.
+    ///
+    /// # Errors
+    /// [`Problem::Forbidden`]
+    pub fn consider<R: RecordRight>(
+        &self,
+        principal: &Principal,
+        path: FilePath,
+    ) -> Result<Provisional<R, FilePath>, Problem> {
+        let considered = self.app.policies.consider(principal, path);
+        considered.map_err(|denial| Problem::Forbidden(denial.to_string()))
+    }
+
+    /// Reads the record and decides the second half. Missing, foreign and invisible are one answer, reached by one path
+    /// that takes one read.
+    ///
+    /// # Errors
+    /// [`Problem::NotFound`], [`Problem::Forbidden`], or what the table answers.
+    pub async fn find<R: RecordRight>(
+        &self,
+        considered: Provisional<R, FilePath>,
+        visible: Visible,
+    ) -> Result<Found<R>, Problem> {
+        let record = self.app.tables.record(considered.target(), self.deadline).await?;
+        let record = own_and_visible(record, considered.principal(), visible).map_err(Problem::NotFound)?;
+        let confirmed = considered.confirm(&self.app.policies, &record.owner);
+        let authorised = confirmed.map_err(|denial| Problem::Forbidden(denial.to_string()))?;
+        Ok(Found { authorised, record })
+    }
+
+    pub(super) async fn read_again<R>(&self, found: Found<R>, visible: Visible) -> Result<Found<R>, Problem> {
+        let Found { authorised, .. } = found;
+        let record = self.app.tables.record(authorised.target(), self.deadline).await?;
+        let record = own_and_visible(record, authorised.principal(), visible).map_err(Problem::NotFound)?;
+        Ok(Found { authorised, record })
+    }
+}
+
+/// The one place where a row of another organisation counts as absent.
+fn own_and_visible(record: Option<Record>, caller: &Principal, visible: Visible) -> Result<Record, Absence> {
+    let record = record.ok_or(Absence::Missing)?;
+    if record.org_id != caller.org().as_str() {
+        return Err(Absence::Foreign);
+    }
+    let shown = match record.state {
+        State::Active => true,
+        State::Pending => false,
+        State::Deleted | State::Purging | State::Purged => visible == Visible::AndDeleted && record.was_stored(),
+    };
+    if shown { Ok(record) } else { Err(Absence::Invisible) }
+}

@@ -1,0 +1,32 @@
+//! The life of a file: reserved, stored, shown, signed for, deleted, purged. Bucket, table and log change here and only
+//! here, in an order in which the process may die between any two steps.
+//!
+//! Every act takes a value that exists only after it was allowed, and leaves its entry in the log through an
+//! [`Attempt`](crate::attempt::Attempt). Knows nothing of HTTP.
+
+mod find;
+mod remove;
+mod sign;
+mod upload;
+
+use crate::app::App;
+use crate::clock::Deadline;
+
+pub use find::{Found, Visible};
+pub use sign::Purpose;
+pub use upload::NewFile;
+
+/// The files, for the length of one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Files<'a> {
+    app: &'a App,
+    deadline: Deadline,
+}
+
+impl<'a> Files<'a> {
+    /// The files, until the request's deadline.
+    #[must_use]
+    pub fn new(app: &'a App, deadline: Deadline) -> Self {
+        Self { app, deadline }
+    }
+}

@@ -1,0 +1,62 @@
+//! Deleting: softly, which hides a file, and hard, which removes its bytes.
+
+use super::{Files, Found, Visible};
+use crate::attempt::Attempt;
+use crate::audit::Action;
+use crate::auth::{Delete, Purge};
+use crate::problem::{Absence, Problem};
+use crate::record::{Record, State};
+use crate::tables::{Change, CommitError};
+
+/// How often a hard delete looks again when the record changes under its hands.
+const LOOKS: usize = 3;
+
+impl Files<'_> {
+    /// Hides a file. Its object stays in the bucket.
+    ///
+    /// # Errors
+    /// [`Problem`]
+    pub async fn soft_delete(&self, found: Found<Delete>, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
+        self.deadline.begin_effect()?;
+        let change = Change::SoftDelete { record: found.record(), by: found.principal().user_id() };
+        let _ = attempt.succeed(change).await?;
+        Ok(())
+    }
+
+    /// Removes a file for good, live or soft-deleted: fence, bucket, close. One that is being removed already is
+    /// finished.
+    ///
+    /// # Errors
+    /// [`Problem`]; after [`Problem::Unavailable`] the same call again goes on where this one stopped.
+    pub async fn hard_delete(&self, mut found: Found<Purge>, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
+        self.deadline.begin_effect()?;
+        for _ in 0..LOOKS {
+            let record = found.record();
+            let fenced = match record.state {
+                State::Purging => Ok(()),
+                State::Active | State::Deleted => {
+                    let change = Change::HardDelete { record, by: found.principal().user_id() };
+                    attempt.succeed(change).await.map(drop)
+                }
+                State::Pending | State::Purged => return Err(Problem::NotFound(Absence::Invisible)),
+            };
+            match fenced {
+                Ok(()) => return self.purge(record, attempt).await,
+                Err(CommitError::Conflict) => found = self.read_again(found, Visible::AndDeleted).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Problem::Unavailable("the record keeps changing".into()))
+    }
+
+    /// Behind the fence: the object goes, then the row says so.
+    async fn purge(&self, record: &Record, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
+        attempt.go_on(Action::Purge);
+        self.app.spaces.delete(record, self.deadline).await?;
+        match attempt.succeed(Change::Purged { record }).await {
+            // Somebody else finished it meanwhile.
+            Ok(_) | Err(CommitError::Conflict) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Storing a new file: reserve the path, PUT the object, commit. Two calls to the tables besides the PUT.
+
+use data_encoding::HEXLOWER;
+use jiff::{SignedDuration, Timestamp, Unit, tz::TimeZone};
+use sha2::{Digest, Sha256};
+use ulid::Ulid;
+
+use super::Files;
+use crate::attempt::Attempt;
+use crate::auth::{Authorised, Upload};
+use crate::clock;
+use crate::content;
+use crate::file_name::FileName;
+use crate::http::FileField;
+use crate::path::{OwnPlace, Place};
+use crate::problem::Problem;
+use crate::record::{Record, State};
+use crate::spaces::SpacesError;
+use crate::tables::{Change, CommitError, ReserveError};
+
+/// How long a reservation holds: longer than any request lives, so that one that still runs is never undone by others.
+const LEASE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Names that are tried for one file: as derived, with `_2`, and twice with random characters.
+const NAMES_TRIED: usize = 4;
+
+/// What is to be stored.
+#[derive(Debug)]
+pub struct NewFile {
+    /// Name, declared type and content, as the client gave them.
+    pub field: FileField,
+    /// Whether the name gets the time in front.
+    pub add_timestamp: bool,
+}
+
+impl Files<'_> {
+    /// May this caller store a file here? Nothing is read.
+    ///
+    /// # Errors
+    /// [`Problem::ForeignOrganisation`], [`Problem::Forbidden`]
+    pub fn may_upload(
+        &self,
+        principal: &crate::auth::Principal,
+        place: Place,
+    ) -> Result<Authorised<Upload, OwnPlace>, Problem> {
+        let place = OwnPlace::of(place, principal.org()).ok_or(Problem::ForeignOrganisation)?;
+        let authorised = self.app.policies.authorise_upload(principal, place);
+        authorised.map_err(|denial| Problem::Forbidden(denial.to_string()))
+    }
+
+    /// Stores a file and answers its record.
+    ///
+    /// # Errors
+    /// [`Problem`]; after an error there is no file, and what was begun is undone or will be by maintenance.
+    pub async fn upload(
+        &self,
+        allowed: Authorised<Upload, OwnPlace>,
+        file: NewFile,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Record, Problem> {
+        let place = allowed.target().place();
+        let NewFile { field, add_timestamp } = file;
+        // Records and answers have whole seconds, as the guide shows them.
+        let now = clock::now().round(Unit::Second).unwrap_or_else(|_| clock::now());
+        let stamp = add_timestamp.then(|| stamp(now));
+        let original = field.name.unwrap_or_default();
+        let name = |extension: Option<&str>| FileName::derive(&original, extension, stamp.as_deref());
+
+        attempt.path = Some(place.file(name(None)));
+        let kind = content::prove(place.object_type, Some(&original), field.media_type.as_deref(), &field.bytes)
+            .map_err(Problem::Content)?;
+        let name = name(Some(kind.extension()));
+
+        let principal = allowed.principal();
+        let reserved = Record {
+            file_path: place.file(name.clone()).as_str().to_owned(),
+            state: State::Pending,
+            version: 0,
+            upload_id: Ulid::generate().to_string(),
+            lease: Some((now + LEASE).as_millisecond()),
+            org_id: place.org.as_str().to_owned(),
+            system: place.object_type.system.to_owned(),
+            object_type: place.object_type.name.to_owned(),
+            object_id: place.object_id.as_str().to_owned(),
+            original_filename: original,
+            file_size: field.bytes.len() as u64,
+            mime_type: kind.media_type.clone(),
+            sha256: HEXLOWER.encode(&Sha256::digest(&field.bytes)),
+            etag: None,
+            uploaded_by: principal.user_id().clone(),
+            owner: principal.sub().to_owned(),
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+            deleted_by: None,
+        };
+        attempt.details.file_size = Some(reserved.file_size);
+        attempt.details.mime_type = Some(reserved.mime_type.clone());
+        attempt.details.sha256 = Some(reserved.sha256.clone());
+
+        let record = self.reserve(reserved, place, name, add_timestamp, attempt).await?;
+        self.store(record, field.bytes, attempt).await
+    }
+
+    /// Reserves the first name that is free. Nothing is ever overwritten and no path is used twice.
+    async fn reserve(
+        &self,
+        mut record: Record,
+        place: &Place,
+        name: FileName,
+        add_timestamp: bool,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Record, Problem> {
+        for tried in 0..NAMES_TRIED {
+            let path = place.file(match tried {
+                0 => name.clone(),
+                1 => name.with_suffix("_2"),
+                _ => name.with_suffix(&format!("_{}", random_suffix())),
+            });
+            record.file_path = path.as_str().to_owned();
+            attempt.path = Some(path);
+            self.deadline.begin_effect()?;
+            match self.app.tables.reserve(&record, self.deadline).await {
+                Ok(()) => return Ok(record),
+                Err(ReserveError::Store(error)) => return Err(error.into()),
+                // Without a time in front the caller means this very name.
+                Err(ReserveError::Taken(row)) if !add_timestamp && tried == 0 => {
+                    let now = clock::now();
+                    if row.was_stored() {
+                        return Err(Problem::PathExists);
+                    }
+                    if row.is_held(now) {
+                        return Err(Problem::UploadInProgress { retry_after: seconds_left(&row, now) });
+                    }
+                }
+                Err(ReserveError::Taken(_)) => {}
+            }
+        }
+        Err(Problem::PathExists)
+    }
+
+    /// PUT and commit, for a reservation that is ours.
+    async fn store(&self, record: Record, bytes: Vec<u8>, attempt: &mut Attempt<'_>) -> Result<Record, Problem> {
+        if let Err(late) = self.deadline.begin_effect() {
+            return Err(self.undo(&record, late.into(), true, attempt).await);
+        }
+        let etag = match self.app.spaces.put(&record, bytes, self.deadline).await {
+            Ok(etag) => etag,
+            Err(error) => {
+                // A PUT without an answer may still arrive: then maintenance, after the lease, finds the object gone
+                // or removes it.
+                let settled = !matches!(error, SpacesError::Unanswered(_));
+                return Err(self.undo(&record, error.into(), settled, attempt).await);
+            }
+        };
+        self.commit_upload(record, etag, attempt).await
+    }
+
+    /// Makes a reservation whose object is in the bucket a file. Of any number of commits of one reservation one wins.
+    ///
+    /// # Errors
+    /// [`Problem::Unavailable`]
+    pub async fn commit_upload(
+        &self,
+        record: Record,
+        etag: String,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Record, Problem> {
+        let error = match attempt.succeed(Change::Store { record: &record, etag: &etag }).await {
+            Ok(committed) => {
+                let (state, version, updated_at) = (State::Active, 1, committed.at);
+                return Ok(Record { state, version, updated_at, etag: Some(etag), lease: None, ..record });
+            }
+            Err(error) => error,
+        };
+        let problem = Problem::Unavailable(format!("an upload could not be committed: {error}"));
+        match error {
+            // It may be a file: nothing may be undone.
+            CommitError::InDoubt(_) => Err(problem),
+            CommitError::Conflict | CommitError::Store(_) => Err(self.undo(&record, problem, true, attempt).await),
+        }
+    }
+
+    /// Gives a reservation up: fence, bucket, close. What does not succeed is maintenance's.
+    async fn undo(&self, record: &Record, problem: Problem, settled: bool, attempt: &mut Attempt<'_>) -> Problem {
+        if attempt.fail(Change::Undo { record }, &problem).await.is_err() {
+            return problem;
+        }
+        let removed = self.app.spaces.delete(record, self.deadline).await;
+        if settled && removed.is_ok() {
+            // A failure is no harm: the row stays due, and maintenance closes it.
+            let closed = self.app.tables.retire(record, self.deadline).await;
+            if let Err(error) = closed {
+                tracing::warn!(upload_id = record.upload_id, cause = %error, "a reservation is left to maintenance");
+            }
+        }
+        problem
+    }
+}
+
+/// The time in front of a name: `YYYYMMDD_HHMMSS`, in UTC.
+fn stamp(now: Timestamp) -> String {
+    let at = now.to_zoned(TimeZone::UTC).datetime();
+    format!(
+        "{:04}{:02}{:02}_{:02}{:02}{:02}",
+        at.year(),
+        at.month(),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second()
+    )
+}
+
+/// Six random characters of base32.
+fn random_suffix() -> String {
+    let ulid = Ulid::generate().to_string().to_lowercase();
+    ulid[ulid.len() - 6..].to_owned()
+}
+
+fn seconds_left(row: &Record, now: Timestamp) -> u64 {
+    let ms = row.lease.unwrap_or_default().saturating_sub(now.as_millisecond());
+    u64::try_from(ms).unwrap_or_default().div_ceil(1_000).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::FilePath;
+
+    #[test]
+    fn the_stamp_is_in_utc_and_sorts() {
+        assert_eq!(stamp("2026-01-26T15:30:45.9Z".parse().unwrap()), "20260126_153045");
+    }
+
+    #[test]
+    fn a_random_suffix_fits_into_a_file_name() {
+        let suffix = random_suffix();
+        assert_eq!(suffix.len(), 6);
+        assert!(FilePath::parse(&format!("o/accounting/receipt/1/a_{suffix}.jpg")).is_ok());
+    }
+}

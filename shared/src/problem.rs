@@ -1,0 +1,264 @@
+//! Everything that can be answered instead of what was asked for: `application/problem+json` (RFC 9457), with D1's
+//! `detail`. What the caller sees and what the operator's log says are different texts.
+
+use serde_json::{Value, json};
+
+use crate::clock::OutOfTime;
+use crate::content::ContentError;
+use crate::path::PathError;
+use crate::spaces::SpacesError;
+use crate::tables::{CommitError, StoreError};
+
+/// Seconds after which a caller may try again what failed for a passing reason.
+const RETRY_AFTER_SECONDS: u64 = 2;
+
+/// Why a request was not fulfilled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// No function answers at this path.
+    NoRoute,
+    /// The function does not know this method; these it knows.
+    MethodNotAllowed(&'static str),
+    /// Variables are missing or wrong; the log names them.
+    NotConfigured(String),
+    /// No token, or one that is not believed. The reason is for the log.
+    Unauthenticated {
+        /// Whether there was a token at all.
+        presented: bool,
+        /// Why it was not believed.
+        reason: String,
+    },
+    /// More bytes than are taken.
+    TooLarge {
+        /// How many are.
+        max_bytes: u64,
+    },
+    /// The request is malformed.
+    Invalid {
+        /// Stable.
+        code: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The form names an organisation that is not the token's.
+    ForeignOrganisation,
+    /// The role may not do this; the text says what decided.
+    Forbidden(String),
+    /// There is no such file for this caller. Why is for the operator alone.
+    NotFound(Absence),
+    /// A file lives here, or lived here.
+    PathExists,
+    /// Somebody else's reservation holds.
+    UploadInProgress {
+        /// Seconds until it ends.
+        retry_after: u64,
+    },
+    /// The file's content is not what it may be.
+    Content(ContentError),
+    /// Spaces or tables are not reachable, throttled, or there is no time left. The reason is for the log.
+    Unavailable(String),
+    /// A defect of ours or of the set-up. The reason is for the log.
+    Internal(String),
+}
+
+/// Why there is no such file for a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// No row.
+    Missing,
+    /// Another organisation's.
+    Foreign,
+    /// There is a row, in a state that this caller does not see.
+    Invisible,
+    /// It was there when it was read, and not any more when it was to be used.
+    Changed,
+}
+
+impl Problem {
+    /// A malformed request.
+    #[must_use]
+    pub fn invalid(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Invalid { code, detail: detail.into() }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Invalid { .. } | Self::Content(_) => 400,
+            Self::Unauthenticated { .. } => 401,
+            Self::ForeignOrganisation | Self::Forbidden(_) => 403,
+            Self::NoRoute | Self::NotFound(_) => 404,
+            Self::MethodNotAllowed(_) => 405,
+            Self::PathExists | Self::UploadInProgress { .. } => 409,
+            Self::TooLarge { .. } => 413,
+            Self::NotConfigured(_) | Self::Internal(_) => 500,
+            Self::Unavailable(_) => 503,
+        }
+    }
+
+    /// A name that programs may compare; it never changes.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoRoute => "no_such_route",
+            Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::NotConfigured(_) => "not_configured",
+            Self::Unauthenticated { presented: false, .. } => "missing_token",
+            Self::Unauthenticated { presented: true, .. } => "invalid_token",
+            Self::TooLarge { .. } => "too_large",
+            Self::Invalid { code, .. } => code,
+            Self::ForeignOrganisation => "foreign_organisation",
+            Self::Forbidden(_) => "forbidden",
+            Self::NotFound(_) => "file_not_found",
+            Self::PathExists => "path_exists",
+            Self::UploadInProgress { .. } => "upload_in_progress",
+            Self::Content(error) => error.code(),
+            Self::Unavailable(_) => "unavailable",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// What the caller reads.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::NoRoute => "No such route".into(),
+            Self::MethodNotAllowed(allow) => format!("Method not allowed; use {allow}"),
+            Self::NotConfigured(_) => "Storage service not properly configured".into(),
+            Self::Unauthenticated { presented: false, .. } => "Authentication required".into(),
+            Self::Unauthenticated { presented: true, .. } => "The access token is not valid".into(),
+            Self::TooLarge { max_bytes } => format!("Too large: at most {max_bytes} bytes"),
+            Self::Invalid { detail, .. } => detail.clone(),
+            Self::ForeignOrganisation => "org_id is not the organisation of the access token".into(),
+            Self::Forbidden(_) => "Your role may not do this".into(),
+            Self::NotFound(_) => "File not found".into(),
+            Self::PathExists => "A file of this name exists or existed here".into(),
+            Self::UploadInProgress { .. } => "A file of this name is being uploaded".into(),
+            Self::Content(error) => error.to_string(),
+            Self::Unavailable(_) => "Storage is temporarily unavailable; try again".into(),
+            Self::Internal(_) => "Internal server error".into(),
+        }
+    }
+
+    /// What the entry in the audit log reads: the same for every kind of absence, and no internal text.
+    #[must_use]
+    pub fn entry_text(&self) -> String {
+        match self {
+            Self::Forbidden(decided) => decided.clone(),
+            _ => format!("{}: {}", self.code(), self.detail()),
+        }
+    }
+
+    /// What only the operator reads.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::NotConfigured(text) | Self::Unavailable(text) | Self::Internal(text) | Self::Forbidden(text) => {
+                Some(text.clone())
+            }
+            Self::Unauthenticated { reason, .. } => Some(reason.clone()),
+            Self::NotFound(absence) => Some(format!("{absence:?}").to_lowercase()),
+            _ => None,
+        }
+    }
+
+    /// Whether the audit log gets an entry of it (DESIGN section 6, the last table).
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        match self {
+            Self::NoRoute
+            | Self::MethodNotAllowed(_)
+            | Self::Unauthenticated { .. }
+            | Self::TooLarge { .. }
+            | Self::Invalid { .. } => false,
+            Self::ForeignOrganisation
+            | Self::Forbidden(_)
+            | Self::NotFound(_)
+            | Self::PathExists
+            | Self::UploadInProgress { .. }
+            | Self::Content(_)
+            | Self::NotConfigured(_)
+            | Self::Unavailable(_)
+            | Self::Internal(_) => true,
+        }
+    }
+
+    /// Headers besides the content type.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::MethodNotAllowed(allow) => vec![("allow", (*allow).into())],
+            Self::Unauthenticated { presented: false, .. } => vec![("www-authenticate", "Bearer".into())],
+            Self::Unauthenticated { presented: true, .. } => {
+                vec![("www-authenticate", "Bearer error=\"invalid_token\"".into())]
+            }
+            Self::UploadInProgress { retry_after } => vec![("retry-after", retry_after.to_string())],
+            Self::Unavailable(_) => vec![("retry-after", RETRY_AFTER_SECONDS.to_string())],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self, request_id: &str) -> Value {
+        let code = self.code();
+        let mut body = json!({
+            "success": false,
+            "type": format!("urn:storage:problem:{code}"),
+            "title": title(self.status()),
+            "status": self.status(),
+            "code": code,
+            "detail": self.detail(),
+            "request_id": request_id,
+        });
+        if let Self::TooLarge { max_bytes } = self {
+            body["max_bytes"] = json!(max_bytes);
+        }
+        body
+    }
+}
+
+fn title(status: u16) -> &'static str {
+    lambda_http::http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error")
+}
+
+impl From<PathError> for Problem {
+    fn from(error: PathError) -> Self {
+        Self::invalid(error.code(), error.to_string())
+    }
+}
+
+impl From<OutOfTime> for Problem {
+    fn from(OutOfTime: OutOfTime) -> Self {
+        Self::Unavailable("no time left to begin".into())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            StoreError::Broken(_) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<SpacesError> for Problem {
+    fn from(error: SpacesError) -> Self {
+        match error {
+            SpacesError::Unanswered(_) | SpacesError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            SpacesError::Refused(_) => Self::NotConfigured(error.to_string()),
+        }
+    }
+}
+
+impl From<CommitError> for Problem {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Conflict => Self::NotFound(Absence::Changed),
+            CommitError::Store(error) => error.into(),
+            CommitError::InDoubt(_) => Self::Unavailable(error.to_string()),
+        }
+    }
+}
