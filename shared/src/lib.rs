@@ -1,1 +1,24 @@
-//! x
+#![doc = include_str!("../docs/architecture.md")]
+
+pub mod app;
+pub mod attempt;
+pub mod audit;
+pub mod auth;
+pub mod catalog;
+pub mod clock;
+pub mod config;
+pub mod content;
+pub mod file_name;
+pub mod files;
+pub mod http;
+pub mod ids;
+pub mod path;
+pub mod problem;
+pub mod record;
+mod run;
+pub mod secret;
+pub mod spaces;
+pub mod tables;
+pub mod zip_rules;
+
+pub use run::run;

@@ -1,1 +1,90 @@
-//! x
+//! `DELETE /api/storage/delete`: hides a file, or removes it for good (storage guide, "DELETE /api/storage/delete").
+
+use lambda_http::http::Method;
+use serde::Deserialize;
+use serde_json::json;
+use shared::app::App;
+use shared::attempt::Attempt;
+use shared::audit::{Action, Related};
+use shared::auth::{Delete, Purge};
+use shared::files::{Files, Visible};
+use shared::http::{Answer, Call, Endpoint};
+use shared::path::FilePath;
+use shared::problem::Problem;
+
+/// The endpoint.
+pub const ENDPOINT: Endpoint = Endpoint {
+    name: "delete",
+    method: Method::DELETE,
+    takes_path: false,
+    handler: |app, call| Box::pin(handle(app, call)),
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    file_path: String,
+    #[serde(default)]
+    hard_delete: bool,
+    related_object_type: Option<String>,
+    related_object_id: Option<String>,
+}
+
+impl Input {
+    /// From the JSON body, or from the query for clients that cannot send a body with DELETE.
+    fn read(call: &Call) -> Result<Self, Problem> {
+        let query = call.query(&["file_path", "hard_delete", "related_object_type", "related_object_id"])?;
+        if call.has_body() {
+            return if query.is_empty() {
+                call.json()
+            } else {
+                Err(Problem::invalid("invalid_query", "Give the fields in the body or in the query, not in both"))
+            };
+        }
+        let text = |name| query.get(name).map(str::to_owned);
+        Ok(Self {
+            file_path: text("file_path")
+                .ok_or_else(|| Problem::invalid("missing_field", "Missing required field: file_path"))?,
+            hard_delete: query.flag("hard_delete")?,
+            related_object_type: text("related_object_type"),
+            related_object_id: text("related_object_id"),
+        })
+    }
+}
+
+async fn handle(app: &App, call: Call) -> Result<Answer, Problem> {
+    let input = Input::read(&call)?;
+    let path = FilePath::parse(&input.file_path)?;
+    let related = Related::parse(input.related_object_type, input.related_object_id)?;
+
+    let mut attempt = call.attempt(app, Action::Delete, related);
+    attempt.path = Some(path.clone());
+    attempt.details.hard_delete = Some(input.hard_delete);
+    let deleted = if input.hard_delete {
+        hard(app, &call, path, &mut attempt).await
+    } else {
+        soft(app, &call, path, &mut attempt).await
+    };
+    attempt.settle(deleted).await?;
+    Answer::new(&json!({
+        "message": if input.hard_delete {
+            "File permanently deleted from storage"
+        } else {
+            "File soft-deleted (marked as deleted in database)"
+        },
+    }))
+}
+
+async fn soft(app: &App, call: &Call, path: FilePath, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
+    let files = Files::new(app, call.deadline);
+    let considered = files.consider::<Delete>(&call.principal, path)?;
+    let found = files.find(considered, Visible::Live).await?;
+    files.soft_delete(found, attempt).await
+}
+
+async fn hard(app: &App, call: &Call, path: FilePath, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
+    let files = Files::new(app, call.deadline);
+    let considered = files.consider::<Purge>(&call.principal, path)?;
+    let found = files.find(considered, Visible::AndDeleted).await?;
+    files.hard_delete(found, attempt).await
+}

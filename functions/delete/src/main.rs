@@ -1,1 +1,6 @@
-fn main(){}
+//! The function's process.
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_http::Error> {
+    shared::run(delete::ENDPOINT).await
+}

@@ -1,1 +1,75 @@
-//! x
+//! `POST /api/storage/signed-url`: a short-lived URL for one file (storage guide, "POST /api/storage/signed-url").
+
+use std::time::Duration;
+
+use lambda_http::http::Method;
+use serde::Deserialize;
+use serde_json::json;
+use shared::app::App;
+use shared::attempt::Attempt;
+use shared::audit::Related;
+use shared::auth::Sign;
+use shared::files::{Files, Purpose, Visible};
+use shared::http::{Answer, Call, Endpoint};
+use shared::path::FilePath;
+use shared::problem::Problem;
+use shared::spaces::SignedUrl;
+
+/// Shortest and longest life of a signed URL in seconds (DESIGN section 8).
+const LIFE_SECONDS: std::ops::RangeInclusive<u32> = 60..=900;
+
+/// The endpoint.
+pub const ENDPOINT: Endpoint = Endpoint {
+    name: "signed-url",
+    method: Method::POST,
+    takes_path: false,
+    handler: |app, call| Box::pin(handle(app, call)),
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    file_path: String,
+    expires_in: Option<i64>,
+    purpose: Option<Purpose>,
+    related_object_type: Option<String>,
+    related_object_id: Option<String>,
+}
+
+async fn handle(app: &App, call: Call) -> Result<Answer, Problem> {
+    let input: Input = call.json()?;
+    let path = FilePath::parse(&input.file_path)?;
+    let life = life(input.expires_in, &path)?;
+    let related = Related::parse(input.related_object_type, input.related_object_id)?;
+
+    let mut attempt = call.attempt(app, Purpose::action(input.purpose), related);
+    attempt.path = Some(path.clone());
+    attempt.details.expires_in = Some(life);
+    attempt.details.purpose = input.purpose.map(|purpose| purpose.name().to_owned());
+    let signed = sign(app, &call, path, life, input.purpose, &mut attempt).await;
+    let signed = attempt.settle(signed).await?;
+    Answer::new(&json!({ "url": signed.url, "expires_at": signed.expires_at }))
+}
+
+async fn sign(
+    app: &App,
+    call: &Call,
+    path: FilePath,
+    life: u32,
+    purpose: Option<Purpose>,
+    attempt: &mut Attempt<'_>,
+) -> Result<SignedUrl, Problem> {
+    let files = Files::new(app, call.deadline);
+    let considered = files.consider::<Sign>(&call.principal, path)?;
+    let found = files.find(considered, Visible::Live).await?;
+    files.sign(found, Duration::from_secs(life.into()), purpose, attempt).await
+}
+
+fn life(asked: Option<i64>, path: &FilePath) -> Result<u32, Problem> {
+    let Some(asked) = asked else { return Ok(path.place().object_type.url_lifetime_seconds) };
+    let life = u32::try_from(asked).ok().filter(|life| LIFE_SECONDS.contains(life));
+    life.ok_or_else(|| {
+        let (from, to) = (LIFE_SECONDS.start(), LIFE_SECONDS.end());
+        Problem::invalid("invalid_expires_in", format!("Invalid expires_in: {from} to {to} seconds"))
+    })
+}

@@ -1,1 +1,22 @@
-//! x
+//! `POST /api/storage/upload`: stores a file with its context (storage guide, "POST /api/storage/upload").
+
+use lambda_http::http::Method;
+use shared::app::App;
+use shared::http::{Answer, Call, Endpoint, Form, store};
+use shared::path::Place;
+use shared::problem::Problem;
+
+/// The endpoint.
+pub const ENDPOINT: Endpoint = Endpoint {
+    name: "upload",
+    method: Method::POST,
+    takes_path: false,
+    handler: |app, call| Box::pin(handle(app, call)),
+};
+
+async fn handle(app: &App, mut call: Call) -> Result<Answer, Problem> {
+    let form = Form::read(&mut call, &["org_id", "system", "object_type", "object_id"]).await?;
+    let field = |name| form.required(name);
+    let place = Place::parse(field("org_id")?, field("system")?, field("object_type")?, field("object_id")?)?;
+    store(app, &call, form, place).await
+}

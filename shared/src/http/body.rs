@@ -1,0 +1,152 @@
+//! JSON bodies and query strings.
+
+use lambda_http::Body;
+use lambda_http::http::header;
+use serde::de::DeserializeOwned;
+
+use super::Call;
+use crate::audit::Related;
+use crate::problem::Problem;
+
+/// Largest JSON body (DESIGN section 8).
+pub const MAX_JSON_BYTES: usize = 64 * 1024;
+
+/// Longest `related_object_type` and `related_object_id`: they stand in audit entries, whose size is paid for.
+const MAX_RELATED_BYTES: usize = 128;
+
+impl Call {
+    /// Whether the request has a body.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        !self.bytes().is_empty()
+    }
+
+    /// Reads a JSON body. Types refuse fields they do not know by `#[serde(deny_unknown_fields)]`.
+    ///
+    /// # Errors
+    /// [`Problem::TooLarge`], or [`Problem::Invalid`] with what is wrong and where.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let bytes = self.bytes();
+        if bytes.len() > MAX_JSON_BYTES {
+            return Err(Problem::TooLarge { max_bytes: MAX_JSON_BYTES as u64 });
+        }
+        serde_json::from_slice(bytes)
+            .map_err(|error| Problem::invalid("invalid_body", format!("Invalid JSON body: {error}")))
+    }
+
+    pub(super) fn content_type(&self) -> &str {
+        self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.body {
+            Body::Text(text) => text.as_bytes(),
+            Body::Binary(bytes) => bytes,
+            _ => &[],
+        }
+    }
+}
+
+/// A query string's parameters, each there once.
+#[derive(Debug, Default)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads a raw query string.
+    ///
+    /// # Errors
+    /// [`Problem::Invalid`] if a parameter is unknown, there twice, or not UTF-8 once decoded.
+    pub fn parse(raw: &str, known: &[&str]) -> Result<Self, Problem> {
+        let invalid = |what: String| Problem::invalid("invalid_query", what);
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decode = |text: &str| {
+                let text = text.replace('+', " ");
+                percent_encoding::percent_decode_str(&text).decode_utf8().map(|text| text.into_owned())
+            };
+            let (Ok(name), Ok(value)) = (decode(name), decode(value)) else {
+                return Err(invalid("Invalid query: broken percent-encoding".into()));
+            };
+            if !known.contains(&name.as_str()) {
+                return Err(invalid(format!("Unknown query parameter: {name} (known: {})", known.join(", "))));
+            }
+            if pairs.iter().any(|(other, _)| *other == name) {
+                return Err(invalid(format!("Query parameter given twice: {name}")));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self(pairs))
+    }
+
+    /// Whether there is no parameter at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A parameter's value; an empty one counts as none.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// A parameter that is `true` or `false`.
+    ///
+    /// # Errors
+    /// [`Problem::Invalid`] if it is something else.
+    pub fn flag(&self, name: &str) -> Result<bool, Problem> {
+        flag(name, self.get(name), false)
+    }
+}
+
+/// A field that is `true` or `false`, with what it is when it is not there.
+pub(super) fn flag(name: &str, value: Option<&str>, default: bool) -> Result<bool, Problem> {
+    match value {
+        None => Ok(default),
+        Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        Some(_) => Err(Problem::invalid("invalid_field", format!("Invalid {name}: true or false"))),
+    }
+}
+
+impl Related {
+    /// Takes the caller's words about a business object, within what an entry has room for.
+    ///
+    /// # Errors
+    /// [`Problem::Invalid`] if one is too long or holds control characters.
+    pub fn parse(object_type: Option<String>, object_id: Option<String>) -> Result<Self, Problem> {
+        for (name, value) in [("related_object_type", &object_type), ("related_object_id", &object_id)] {
+            let value = value.as_deref().unwrap_or_default();
+            if value.len() > MAX_RELATED_BYTES || value.chars().any(char::is_control) {
+                let detail = format!("Invalid {name}: at most {MAX_RELATED_BYTES} bytes, no control characters");
+                return Err(Problem::invalid("invalid_field", detail));
+            }
+        }
+        let given = |value: Option<String>| value.filter(|value| !value.is_empty());
+        Ok(Self { object_type: given(object_type), object_id: given(object_id) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_decoded_once() {
+        let query = Query::parse("a=x%2Fy%252e+z&b=", &["a", "b"]).unwrap();
+        assert_eq!(query.get("a"), Some("x/y%2e z"));
+        assert_eq!(query.get("b"), None);
+    }
+
+    #[test]
+    fn a_query_that_is_not_understood_is_refused() {
+        for (raw, expected) in [
+            ("c=1", "Unknown query parameter: c (known: a)"),
+            ("a=1&a=2", "Query parameter given twice: a"),
+            ("a=%ff", "Invalid query: broken percent-encoding"),
+        ] {
+            assert_eq!(Query::parse(raw, &["a"]).unwrap_err().detail(), expected);
+        }
+    }
+}

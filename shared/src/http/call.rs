@@ -1,0 +1,115 @@
+//! A request of a caller whose token was verified.
+
+use jiff::Timestamp;
+use lambda_http::http::{HeaderMap, header};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Request, RequestExt};
+
+use super::body::Query;
+use crate::app::App;
+use crate::attempt::Attempt;
+use crate::audit::{Action, Actor, Related};
+use crate::auth::Principal;
+use crate::clock::{self, Deadline};
+use crate::problem::Problem;
+
+/// The cookie that holds a session: the same token, for callers that are pages of the same origin (DESIGN section 9, 5).
+const SESSION_COOKIE: &str = "__Host-session";
+
+/// Everything a handler gets.
+#[derive(Debug)]
+pub struct Call {
+    /// Who is calling, as the token says.
+    pub principal: Principal,
+    /// Who is calling and from where, as entries say it.
+    pub actor: Actor,
+    /// When the answer is due.
+    pub deadline: Deadline,
+    /// What stands in the path behind the endpoint's route, still percent-encoded.
+    pub rest: String,
+    pub(super) query: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+}
+
+impl Call {
+    pub(super) fn new(app: &App, request: Request, rest: String) -> Result<Self, Problem> {
+        let context = request.lambda_context();
+        let (ip, user_agent) = client(&request);
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let (parts, body) = request.into_parts();
+        let principal = authenticate(app, &parts.headers)?;
+        let actor = Actor {
+            org: principal.org().clone(),
+            user: principal.user_id().clone(),
+            sub: principal.sub().to_owned(),
+            role: principal.role().to_owned(),
+            ip,
+            device: Actor::device(&user_agent),
+            request_id: context.request_id.clone(),
+        };
+        let end = i64::try_from(context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let deadline = Deadline::for_invocation(end.unwrap_or(Timestamp::MAX));
+        Ok(Self { principal, actor, deadline, rest, query, headers: parts.headers, body })
+    }
+
+    /// Somebody tries something: the way into the log.
+    #[must_use]
+    pub fn attempt<'a>(&'a self, app: &'a App, action: Action, related: Related) -> Attempt<'a> {
+        let mut attempt = Attempt::new(&app.tables, &self.actor, self.deadline, action);
+        attempt.related = related;
+        attempt
+    }
+
+    /// The query's parameters.
+    ///
+    /// # Errors
+    /// [`Problem::Invalid`] if one stands there twice, or is not of this endpoint.
+    pub fn query(&self, known: &[&str]) -> Result<Query, Problem> {
+        Query::parse(&self.query, known)
+    }
+}
+
+/// The client's address and user agent, as the gateway saw them: not what headers claim.
+fn client(request: &Request) -> (String, String) {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => (
+            context.http.source_ip.clone().unwrap_or_default(),
+            context.http.user_agent.clone().unwrap_or_default(),
+        ),
+        _ => (String::new(), String::new()),
+    }
+}
+
+fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, Problem> {
+    let Some(token) = bearer(headers)?.or_else(|| session(headers)) else {
+        return Err(Problem::Unauthenticated { presented: false, reason: "no token".into() });
+    };
+    app.verifier
+        .verify(&token, clock::now())
+        .map_err(|error| Problem::Unauthenticated { presented: true, reason: error.to_string() })
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let token = value.to_str().ok().and_then(|text| text.split_once(' ')).and_then(|(scheme, token)| {
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    });
+    match (token, values.next()) {
+        (Some(token), None) => Ok(Some(token)),
+        _ => Err(Problem::Unauthenticated { presented: true, reason: "not one bearer token".into() }),
+    }
+}
+
+/// The session's token. Browsers send cookies along with requests that other sites make, so it counts only where the
+/// browser says that the request is the page's own.
+fn session(headers: &HeaderMap) -> Option<String> {
+    let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
+    if !matches!(site, None | Some(b"same-origin" | b"none")) {
+        return None;
+    }
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == SESSION_COOKIE).map(|(_, token)| token.to_owned())
+}

@@ -1,0 +1,36 @@
+//! A function's process: configuration, clients, then one request after another.
+
+use std::convert::Infallible;
+
+use lambda_http::{Error, Request, service_fn, tracing};
+
+use crate::app::{App, StartError};
+use crate::config::{Config, ConfigError};
+use crate::http::{Configured, Endpoint};
+
+/// Runs an endpoint on Lambda, or on whatever offers Lambda's runtime API.
+///
+/// A function whose configuration is incomplete starts all the same and says so to its callers ("Storage service not
+/// properly configured"), so that the reason is found in the log and not in a failed deployment.
+///
+/// # Errors
+/// If the policies or the token's settings are wrong, or the runtime API goes away.
+pub async fn run(endpoint: Endpoint) -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let app = configure(Config::from_env())?;
+    let (endpoint, app) = (&endpoint, &app);
+    lambda_http::run(service_fn(async |request: Request| {
+        Ok::<_, Infallible>(endpoint.serve(app, request).await)
+    }))
+    .await
+}
+
+fn configure(config: Result<Config, ConfigError>) -> Result<Configured, StartError> {
+    match config {
+        Ok(config) => App::new(&config).map(Ok),
+        Err(error) => {
+            ::tracing::error!(reason = %error, "Storage service not properly configured");
+            Ok(Err(error))
+        }
+    }
+}
