@@ -1,0 +1,81 @@
+//! What a browser is told.
+
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
+
+use super::harness::{TestBucket, expires_in};
+use crate::spaces::BUCKET;
+
+const LISTED: &str = "http://localhost:5173";
+
+async fn preflight(bucket: &TestBucket, origin: &str, method: &str) -> (StatusCode, HeaderMap) {
+    let request = reqwest::Client::new().request(Method::OPTIONS, bucket.url("/storage/a"));
+    let request = request.header("origin", origin).header("access-control-request-method", method);
+    let response = request.header("access-control-request-headers", "Range, X-Other").send().await.unwrap();
+    (response.status(), response.headers().clone())
+}
+
+fn cors_headers(headers: &HeaderMap) -> Vec<&str> {
+    headers.keys().map(|name| name.as_str()).filter(|name| name.starts_with("access-control")).collect()
+}
+
+#[tokio::test]
+async fn a_preflight_that_the_rule_allows_needs_no_credentials() {
+    let bucket = TestBucket::start().await;
+    for origin in [LISTED, "http://localhost:3000"] {
+        for method in ["GET", "HEAD"] {
+            let (status, headers) = preflight(&bucket, origin, method).await;
+            assert_eq!(status, 200);
+            assert_eq!(headers["access-control-allow-origin"], origin);
+            assert_eq!(headers["access-control-allow-methods"], "GET, HEAD");
+            assert_eq!(headers["access-control-allow-headers"], "range, x-other");
+            assert_eq!(headers["access-control-max-age"], "3000");
+            assert!(headers["vary"].to_str().unwrap().contains("Origin"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_that_no_rule_allows_is_refused() {
+    let bucket = TestBucket::start().await;
+    for (origin, method) in [
+        ("http://localhost:5174", "GET"),
+        ("https://localhost:5173", "GET"),
+        ("http://localhost:5173.evil.example", "GET"),
+        ("null", "GET"),
+        (LISTED, "PUT"),
+        (LISTED, "DELETE"),
+        (LISTED, "get"),
+    ] {
+        let (status, headers) = preflight(&bucket, origin, method).await;
+        assert_eq!((status, cors_headers(&headers)), (StatusCode::FORBIDDEN, vec![]), "{origin} {method}");
+    }
+    let without_origin = reqwest::Client::new().request(Method::OPTIONS, bucket.url("/storage/a"));
+    assert_eq!(without_origin.send().await.unwrap().status(), 400);
+    let other_bucket = reqwest::Client::new().request(Method::OPTIONS, bucket.url("/other/a"));
+    let other_bucket = other_bucket.header("origin", LISTED).header("access-control-request-method", "GET");
+    assert_eq!(other_bucket.send().await.unwrap().status(), 403);
+}
+
+#[tokio::test]
+async fn a_page_may_read_what_it_fetches_only_from_a_listed_origin() {
+    let bucket = TestBucket::start().await;
+    bucket.put("a", "hello").await;
+    let presigned =
+        bucket.client.get_object().bucket(BUCKET).key("a").presigned(expires_in(60)).await.unwrap();
+    let get =
+        |url: &str, origin: &'static str| reqwest::Client::new().get(url).header("origin", origin).send();
+
+    let response = get(presigned.uri(), LISTED).await.unwrap();
+    assert_eq!(response.headers()["access-control-allow-origin"], LISTED);
+    assert_eq!(response.status(), 200);
+    let response = get(presigned.uri(), "http://elsewhere.example").await.unwrap();
+    assert_eq!((response.status(), cors_headers(response.headers())), (StatusCode::OK, vec![]));
+    // A page that is refused must be able to read why.
+    let response = get(&bucket.url("/storage/a"), LISTED).await.unwrap();
+    assert_eq!(response.status(), 403);
+    assert_eq!(response.headers()["access-control-allow-origin"], LISTED);
+    let response =
+        reqwest::Client::new().put(bucket.url("/storage/a")).header("origin", LISTED).send().await.unwrap();
+    assert_eq!(cors_headers(response.headers()), [""; 0], "PUT is not in the rule");
+}
