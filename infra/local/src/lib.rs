@@ -1,1 +1,9 @@
-//! x
+//! The whole service in one process: an embedded S3, an embedded DynamoDB, and every function behind a gateway that
+//! speaks to them as Lambda's function URLs do. For development and tests; nothing of this is deployed.
+
+pub mod data;
+pub mod event;
+pub mod gateway;
+pub mod spaces;
+pub mod stack;
+pub mod token;

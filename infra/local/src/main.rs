@@ -1,1 +1,132 @@
-fn main(){}
+//! `cargo run`: the local stack. `cargo run -- token …`: a token for it.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use local::gateway;
+use local::stack::{Options, Stack};
+use local::token::Identity;
+use shared::config::DEVELOPMENT_JWT_SECRET;
+use tracing_subscriber::EnvFilter;
+
+/// The storage service on this machine: all functions, an embedded S3 and an embedded DynamoDB, in one process.
+#[derive(Parser)]
+#[command(name = "local", args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print an access token for the running stack
+    Token(Identity),
+}
+
+#[derive(Args)]
+struct Run {
+    /// Port of the service; 0 picks a free one
+    #[arg(long, default_value_t = 8787)]
+    port: u16,
+    /// Port of the embedded S3; 0 picks a free one
+    #[arg(long, default_value_t = 8788)]
+    s3_port: u16,
+    /// Port of the embedded DynamoDB; 0 picks a free one
+    #[arg(long, default_value_t = 8789)]
+    dynamodb_port: u16,
+    /// Where data are kept between runs
+    #[arg(long, default_value = ".local", conflicts_with = "ephemeral")]
+    data: PathBuf,
+    /// Keep nothing
+    #[arg(long)]
+    ephemeral: bool,
+}
+
+/// Settings of a deployment, which the local stack must not follow: they may point at production.
+const IGNORED: [&str; 3] = ["SPACES_", "DYNAMODB_ENDPOINT", "AWS_"];
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let secret = variable("JWT_SECRET").unwrap_or_else(|| DEVELOPMENT_JWT_SECRET.to_owned());
+    let done = match cli.command {
+        Some(Command::Token(identity)) => print_token(&identity, &secret),
+        None => run(cli.run, secret).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_token(identity: &Identity, secret: &str) -> Result<(), String> {
+    let token = identity.token(secret).map_err(|error| error.to_string())?;
+    writeln!(io::stdout(), "{token}").map_err(|error| error.to_string())
+}
+
+async fn run(run: Run, jwt_secret: String) -> Result<(), String> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    logs.with_ansi(io::stderr().is_terminal()).init();
+    if std::env::vars_os().any(|(name, _)| IGNORED.iter().any(|prefix| name.to_string_lossy().starts_with(prefix))) {
+        eprintln!("note: SPACES_*, DYNAMODB_ENDPOINT and AWS_* are ignored: the local stack uses its own stores");
+    }
+    let policies = match variable("STORAGE_POLICIES") {
+        Some(file) => Some(std::fs::read_to_string(&file).map_err(|error| format!("STORAGE_POLICIES={file}: {error}"))?),
+        None => None,
+    };
+    let options = Options {
+        port: run.port,
+        s3_port: run.s3_port,
+        dynamodb_port: run.dynamodb_port,
+        data: (!run.ephemeral).then_some(run.data),
+        jwt_secret,
+        policies,
+    };
+    let stack = Stack::start(&options).await.map_err(|error| error.to_string())?;
+    announce(&stack, &options).map_err(|error| error.to_string())?;
+    stop_signal().await.map_err(|error| error.to_string())?;
+    eprintln!("stopping");
+    stack.stop().await;
+    Ok(())
+}
+
+/// What to do next, then one line for programs.
+fn announce(stack: &Stack, options: &Options) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let api = format!("http://{}{}", stack.api, shared::http::BASE_PATH);
+    let kept = options.data.as_ref().map_or("nowhere".to_owned(), |path| path.display().to_string());
+    writeln!(out, "The storage service is running. Data are kept in: {kept}")?;
+    writeln!(out)?;
+    writeln!(out, "  API       {api}")?;
+    writeln!(out, "  S3        http://{}  (key id local, secret localsecret, bucket storage)", stack.s3)?;
+    writeln!(out, "  DynamoDB  http://{}", stack.dynamodb)?;
+    writeln!(out, "  Pages at  {}  may call it", gateway::ORIGINS.join(", "))?;
+    writeln!(out)?;
+    writeln!(out, "In another terminal, from the same folder:")?;
+    writeln!(out, "  TOKEN=$(cargo run -q -- token --org org-123 --user 1 --role admin)")?;
+    writeln!(out, "  curl -H \"Authorization: Bearer $TOKEN\" {api}/audit-logs")?;
+    writeln!(out)?;
+    writeln!(out, "Ctrl-C stops it.")?;
+    writeln!(out, "{}", stack.addresses())?;
+    out.flush()
+}
+
+async fn stop_signal() -> io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,151 @@
+//! The functions behind one address. Every request takes the way it takes when deployed: HTTP, event, handler, answer,
+//! HTTP, within Lambda's limits.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{Method, Response, StatusCode, header};
+use jiff::SignedDuration;
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Adapter, Context, LambdaEvent, Service, service_fn};
+use shared::clock;
+use shared::http::{BASE_PATH, Configured, Endpoint};
+use shared::problem::Problem;
+use tokio::net::TcpListener;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::event::{self, Answer, MAX_PAYLOAD_BYTES};
+
+/// The functions' timeout (DESIGN section 8).
+const FUNCTION_TIMEOUT: SignedDuration = SignedDuration::from_secs(15);
+/// Pages of these origins may call the service (setup guide, "Configure CORS").
+pub const ORIGINS: [&str; 2] = ["http://localhost:5173", "http://localhost:3000"];
+
+/// Every endpoint there is. The router's own list: what is not in it is not served.
+#[must_use]
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![
+        upload::ENDPOINT,
+        signed_url::ENDPOINT,
+        delete::ENDPOINT,
+        metadata::ENDPOINT,
+        receipt_upload::ENDPOINT,
+        app_zip_upload::ENDPOINT,
+        audit_logs::ENDPOINT,
+    ]
+}
+
+/// Serves all endpoints until `shutdown` resolves.
+pub async fn serve(
+    listener: TcpListener,
+    app: Arc<Configured>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::list(ORIGINS.map(axum::http::HeaderValue::from_static)))
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .max_age(Duration::from_secs(3000));
+    let router = Router::new().fallback(handle).layer(cors).with_state(app);
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+}
+
+async fn handle(
+    State(app): State<Arc<Configured>>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let request_id = request_id();
+    let Some(endpoint) = endpoint_of(parts.uri.path()) else {
+        let body = Problem::NoRoute.body(&request_id).to_string();
+        return plain(StatusCode::NOT_FOUND, "application/problem+json", body);
+    };
+    // A body of this size makes an event that is larger.
+    let Ok(body) = to_bytes(body, MAX_PAYLOAD_BYTES).await else { return too_large() };
+    let event = event::from_request(&parts, &body, &client.ip().to_string(), &request_id, clock::now());
+    drop(body);
+    match invoke(endpoint, app, event.to_string(), request_id).await {
+        Ok(response) => response.map(Body::from),
+        Err(Refusal::EventTooLarge) => too_large(),
+        Err(Refusal::Broken(what)) => {
+            tracing::error!(what, "a function's invocation failed");
+            plain(StatusCode::BAD_GATEWAY, "text/plain", "Internal Server Error")
+        }
+    }
+}
+
+/// Why there is no answer of a function to pass on.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The event is larger than Lambda takes.
+    EventTooLarge,
+    /// The function panicked, or its answer is too large or not one.
+    Broken(&'static str),
+}
+
+/// Hands an event to an endpoint, as Lambda does: as text, in a task of its own, with a context that says when it ends.
+///
+/// # Errors
+/// [`Refusal`]
+pub async fn invoke(
+    endpoint: Endpoint,
+    app: Arc<Configured>,
+    event: String,
+    request_id: String,
+) -> Result<Response<Bytes>, Refusal> {
+    if event.len() > MAX_PAYLOAD_BYTES {
+        return Err(Refusal::EventTooLarge);
+    }
+    let mut context = Context::default();
+    context.request_id = request_id;
+    let end = clock::now().saturating_add(FUNCTION_TIMEOUT).unwrap_or(jiff::Timestamp::MAX);
+    context.deadline = end.as_millisecond().try_into().unwrap_or_default();
+
+    let payload = serde_json::from_str::<LambdaRequest>(&event).map_err(|_| Refusal::Broken("event not understood"))?;
+    drop(event);
+    let invocation = tokio::spawn(async move {
+        let serve = |request| async { Ok::<_, Infallible>(endpoint.serve(&app, request).await) };
+        let answer = Adapter::from(service_fn(serve)).call(LambdaEvent::new(payload, context)).await;
+        answer.map(|answer| serde_json::to_string(&answer))
+    });
+    let answer = match invocation.await {
+        Ok(Ok(Ok(answer))) => answer,
+        Ok(_) => return Err(Refusal::Broken("answer cannot be written")),
+        Err(_) => return Err(Refusal::Broken("panic")),
+    };
+    if answer.len() > MAX_PAYLOAD_BYTES {
+        return Err(Refusal::Broken("answer too large"));
+    }
+    let answer = serde_json::from_str::<Answer>(&answer).ok().and_then(Answer::into_response);
+    answer.ok_or(Refusal::Broken("answer not understood"))
+}
+
+fn endpoint_of(path: &str) -> Option<Endpoint> {
+    let route = path.strip_prefix(BASE_PATH)?.strip_prefix('/')?;
+    let name = route.split('/').next()?;
+    endpoints().into_iter().find(|endpoint| endpoint.name == name)
+}
+
+/// Lambda's request ids are UUIDs: so are these, from a ULID's bits.
+fn request_id() -> String {
+    let hex = format!("{:032x}", u128::from(ulid::Ulid::generate()));
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+fn too_large() -> Response<Body> {
+    plain(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", "Request Entity Too Large")
+}
+
+fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response
+}
