@@ -23,6 +23,12 @@ pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
+/// A time as records and answers show it: in whole seconds, as the guides do.
+#[must_use]
+pub fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
 /// When a request must have been answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(Instant);

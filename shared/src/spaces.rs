@@ -17,7 +17,7 @@ use aws_sdk_s3::types::ObjectCannedAcl;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::clock::Deadline;
+use crate::clock::{self, Deadline};
 use crate::config::SpacesConfig;
 use crate::record::Record;
 use crate::tables::Committed;
@@ -131,7 +131,7 @@ impl Spaces {
     ) -> Result<SignedUrl, SpacesError> {
         let refused = |what: &str| SpacesError::Refused(format!("a URL cannot be signed: {what}"));
         // A signature's time has whole seconds, and so has the end of its life.
-        let from = Timestamp::from_second(recorded.at.as_second()).map_err(|_| refused("time"))?;
+        let from = clock::whole_seconds(recorded.at);
         let signing = PresigningConfig::builder().start_time(from.into()).expires_in(life).build();
         let get = self
             .client

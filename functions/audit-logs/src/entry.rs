@@ -10,7 +10,7 @@ pub(crate) fn log(body: &Body) -> Value {
         "id": body.id,
         "user_id": body.user,
         "role": body.role,
-        "timestamp": timestamp,
+        "timestamp": timestamp.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
         "ip_address": body.ip,
         "device_info": body.device,
         "action_type": body.action,

@@ -72,7 +72,7 @@ fn print_token(identity: &Identity, secret: &str) -> Result<(), String> {
 }
 
 async fn run(run: Run, jwt_secret: String) -> Result<(), String> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,s3s=off"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     logs.with_ansi(io::stderr().is_terminal()).init();
     if std::env::vars_os().any(|(name, _)| IGNORED.iter().any(|prefix| name.to_string_lossy().starts_with(prefix))) {

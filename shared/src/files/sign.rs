@@ -9,8 +9,6 @@ use super::{Files, Found};
 use crate::attempt::Attempt;
 use crate::audit::Action;
 use crate::auth::{ReadMetadata, Sign};
-use crate::catalog::Kind;
-use crate::content::kind_of;
 use crate::path::FilePath;
 use crate::problem::Problem;
 use crate::record::Record;
@@ -97,7 +95,8 @@ fn disposition(path: &FilePath, record: &Record, purpose: Option<Purpose>) -> St
         .remove(b'`')
         .remove(b'|')
         .remove(b'~');
-    let safe_inline = kind_of(path.place().object_type, &record.mime_type).is_some_and(is_inline);
+    let kinds = &path.place().object_type.kinds;
+    let safe_inline = kinds.iter().any(|kind| kind.inline && kind.media_type == record.mime_type);
     let kind = if safe_inline && purpose != Some(Purpose::Download) { "inline" } else { "attachment" };
     let plain = path.name().as_str();
     if record.original_filename.is_empty() {
@@ -105,8 +104,4 @@ fn disposition(path: &FilePath, record: &Record, purpose: Option<Purpose>) -> St
     }
     let original = utf8_percent_encode(&record.original_filename, ENCODED);
     format!("{kind}; filename=\"{plain}\"; filename*=UTF-8''{original}")
-}
-
-fn is_inline(kind: &Kind) -> bool {
-    kind.inline
 }

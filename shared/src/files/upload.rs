@@ -1,7 +1,7 @@
 //! Storing a new file: reserve the path, PUT the object, commit. Two calls to the tables besides the PUT.
 
 use data_encoding::HEXLOWER;
-use jiff::{SignedDuration, Timestamp, Unit, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
@@ -60,8 +60,7 @@ impl Files<'_> {
     ) -> Result<Record, Problem> {
         let place = allowed.target().place();
         let NewFile { field, add_timestamp } = file;
-        // Records and answers have whole seconds, as the guide shows them.
-        let now = clock::now().round(Unit::Second).unwrap_or_else(|_| clock::now());
+        let now = clock::whole_seconds(clock::now());
         let stamp = add_timestamp.then(|| stamp(now));
         let original = field.name.unwrap_or_default();
         let name = |extension: Option<&str>| FileName::derive(&original, extension, stamp.as_deref());
@@ -168,7 +167,7 @@ impl Files<'_> {
     ) -> Result<Record, Problem> {
         let error = match attempt.succeed(Change::Store { record: &record, etag: &etag }).await {
             Ok(committed) => {
-                let (state, version, updated_at) = (State::Active, 1, committed.at);
+                let (state, version, updated_at) = (State::Active, 1, clock::whole_seconds(committed.at));
                 return Ok(Record { state, version, updated_at, etag: Some(etag), lease: None, ..record });
             }
             Err(error) => error,

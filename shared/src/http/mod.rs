@@ -13,7 +13,7 @@ use std::time::Instant;
 use lambda_http::http::{Method, StatusCode, header};
 use lambda_http::{Body, Request, RequestExt, Response};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::config::ConfigError;
@@ -37,9 +37,12 @@ impl Answer {
     /// # Errors
     /// [`Problem::Internal`] if it cannot be written as JSON.
     pub fn new(body: &impl Serialize) -> Result<Self, Problem> {
-        let mut value = serde_json::to_value(body).map_err(|error| Problem::Internal(error.to_string()))?;
-        value["success"] = true.into();
-        Ok(Self(value))
+        let body = serde_json::to_value(body).map_err(|error| Problem::Internal(error.to_string()))?;
+        let mut answer = json!({ "success": true });
+        if let (Value::Object(answer), Value::Object(body)) = (&mut answer, body) {
+            answer.extend(body);
+        }
+        Ok(Self(answer))
     }
 }
 

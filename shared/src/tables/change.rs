@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem, Update};
 use jiff::{SignedDuration, Timestamp};
 
 use super::records::{number, sweep_shard, text};
+use crate::clock;
 use crate::ids::UserId;
 use crate::record::{Record, State};
 
@@ -148,7 +149,7 @@ impl UpdatePieces for UpdateBuilder {
     fn now(self, to: State, now: Timestamp) -> Self {
         self.expression_attribute_names("#state", "state")
             .expression_attribute_values(":to", text(to.name()))
-            .expression_attribute_values(":now", text(now.to_string()))
+            .expression_attribute_values(":now", text(clock::whole_seconds(now).to_string()))
     }
 
     fn as_read(self, record: &Record) -> Self {

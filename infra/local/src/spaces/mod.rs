@@ -83,7 +83,7 @@ impl Spaces {
 
     /// Serves S3 (path style) on `listener` until `shutdown` resolves, then ends what is under way.
     ///
-    /// Idle connections are closed at once; a request under way gets [`server::GRACE`] to finish, then it is cut off.
+    /// Idle connections are closed at once; a request under way gets five seconds to finish, then it is cut off.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) {
         let service = server::service(self.store, self.cors);
         server::run(listener, service, shutdown).await;

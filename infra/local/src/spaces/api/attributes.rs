@@ -21,38 +21,34 @@ pub(super) const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 const ALL_USERS: &str = "http://acs.amazonaws.com/groups/global/AllUsers";
 const AUTHENTICATED_USERS: &str = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers";
 
+/// The two requests that create an object have the same fields in two types.
+macro_rules! take_attributes {
+    ($input:expr) => {{
+        let input = $input;
+        let grants =
+            [&input.grant_full_control, &input.grant_read, &input.grant_read_acp, &input.grant_write_acp];
+        refuse_grants(&grants)?;
+        Ok(Attributes {
+            content_type: input.content_type.take(),
+            cache_control: input.cache_control.take(),
+            content_disposition: input.content_disposition.take(),
+            content_encoding: input.content_encoding.take().and_then(|value| without_aws_chunked(&value)),
+            content_language: input.content_language.take(),
+            expires: input.expires.take().map(|expires| http_date(&expires)).transpose()?,
+            metadata: metadata(input.metadata.take())?,
+            acl: acl(input.acl.take())?,
+        })
+    }};
+}
+
 /// Takes the attributes out of a `PutObject`.
 pub(super) fn of_put(input: &mut PutObjectInput) -> S3Result<Attributes> {
-    let explicit_grants =
-        [&input.grant_full_control, &input.grant_read, &input.grant_read_acp, &input.grant_write_acp];
-    refuse_grants(&explicit_grants)?;
-    Ok(Attributes {
-        content_type: input.content_type.take(),
-        cache_control: input.cache_control.take(),
-        content_disposition: input.content_disposition.take(),
-        content_encoding: input.content_encoding.take().and_then(|value| without_aws_chunked(&value)),
-        content_language: input.content_language.take(),
-        expires: input.expires.take().map(|expires| http_date(&expires)).transpose()?,
-        metadata: metadata(input.metadata.take())?,
-        acl: acl(input.acl.take())?,
-    })
+    take_attributes!(input)
 }
 
 /// Takes the attributes out of a `CreateMultipartUpload`.
 pub(super) fn of_upload(input: &mut CreateMultipartUploadInput) -> S3Result<Attributes> {
-    let explicit_grants =
-        [&input.grant_full_control, &input.grant_read, &input.grant_read_acp, &input.grant_write_acp];
-    refuse_grants(&explicit_grants)?;
-    Ok(Attributes {
-        content_type: input.content_type.take(),
-        cache_control: input.cache_control.take(),
-        content_disposition: input.content_disposition.take(),
-        content_encoding: input.content_encoding.take().and_then(|value| without_aws_chunked(&value)),
-        content_language: input.content_language.take(),
-        expires: input.expires.take().map(|expires| http_date(&expires)).transpose()?,
-        metadata: metadata(input.metadata.take())?,
-        acl: acl(input.acl.take())?,
-    })
+    take_attributes!(input)
 }
 
 /// The reverse of what [`of_put`] made of `Expires`.

@@ -19,7 +19,7 @@ use super::{BUCKET, OpenError};
 /// The layout of the tables; a file with another number is not read.
 const LAYOUT: i64 = 1;
 /// How long to wait for a store in this process, or another, that is just closing.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// Keys are blobs: SQLite compares those byte by byte, which is S3's order.
 const TABLES: &str = "

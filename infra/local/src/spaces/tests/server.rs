@@ -55,6 +55,16 @@ async fn a_folder_of_another_layout_is_refused() {
 }
 
 #[tokio::test]
+async fn a_folder_is_open_once_at_a_time() {
+    let dir = TempDir::new().unwrap();
+    let first = Spaces::open(dir.path(), Vec::new()).unwrap();
+    let refused = Spaces::open(dir.path(), Vec::new()).unwrap_err();
+    assert!(matches!(refused, OpenError::Index(_)), "{refused}");
+    drop(first);
+    Spaces::open(dir.path(), Vec::new()).unwrap();
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_leaves_nothing() {
     let bucket = TestBucket::start().await;
     bucket.put("a", "before").await;

@@ -1,0 +1,6 @@
+//! The service as its users see it: over HTTP, on the embedded stores, which it reaches through proxies that count, and
+//! that fail on demand.
+
+mod lifecycle;
+mod proxy;
+mod world;

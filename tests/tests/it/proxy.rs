@@ -1,0 +1,261 @@
+//! A proxy between the functions and one of their stores. It remembers every request, and makes the wire fail where a
+//! test says so.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// A request that the functions made of a store.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// DynamoDB's operation (`TransactWriteItems`), or S3's (`PUT`, `GET`, `DELETE`).
+    pub operation: String,
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    /// DynamoDB's request; null for S3.
+    pub body: Value,
+    pub body_bytes: usize,
+    /// DynamoDB's answer; null for S3, or if there was none.
+    pub answer: Value,
+}
+
+/// How the wire fails.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// The connection is closed; the store never sees the request.
+    Reset,
+    /// The store does what it is asked; its answer is lost.
+    CutAfterSending,
+    /// The request arrives late.
+    Delay(Duration),
+    /// The store does what it is asked at once; its answer is late.
+    DelayAnswer(Duration),
+    /// The proxy answers instead of the store.
+    Answer(u16, Value),
+    /// The same for S3, which speaks XML.
+    AnswerXml(u16, &'static str),
+    /// The store does what it is asked, and the proxy answers something else.
+    AnswerAfter(u16, Value),
+}
+
+impl Fault {
+    /// DynamoDB's own throttling.
+    pub fn throttled() -> Self {
+        Self::error(400, "ProvisionedThroughputExceededException")
+    }
+
+    pub fn error(status: u16, code: &str) -> Self {
+        Self::Answer(status, json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": code }))
+    }
+
+    /// A cancelled transaction with these reasons, one an item.
+    pub fn cancelled(reasons: &[&str]) -> Self {
+        let reasons: Vec<_> = reasons.iter().map(|code| json!({ "Code": code })).collect();
+        let mut body = json!({ "message": "Transaction cancelled", "CancellationReasons": reasons });
+        body["__type"] = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException".into();
+        Self::Answer(400, body)
+    }
+}
+
+type Matches = Box<dyn Fn(&Seen) -> bool + Send>;
+
+struct Rule {
+    matches: Matches,
+    fault: Fault,
+    /// Matching requests that pass unharmed before the first one fails.
+    after: usize,
+    /// How many fail.
+    times: usize,
+}
+
+#[derive(Default)]
+struct State {
+    seen: Vec<Seen>,
+    rules: Vec<Rule>,
+}
+
+/// A running proxy.
+pub struct Proxy {
+    pub address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    _servers: JoinSet<()>,
+}
+
+impl Proxy {
+    pub async fn start(upstream: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(Mutex::new(State::default()));
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let mut servers = JoinSet::new();
+        let shared = state.clone();
+        servers.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (state, client) = (shared.clone(), client.clone());
+                connections.spawn(async move {
+                    let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+                        let (state, client) = (state.clone(), client.clone());
+                        async move { pass(state, client, upstream, request.map(Body::new)).await }
+                    });
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        Self { address, state, _servers: servers }
+    }
+
+    /// Makes requests of one operation fail: after so many that pass, so many times.
+    pub fn fail(&self, operation: &str, after: usize, times: usize, fault: Fault) {
+        let operation = operation.to_owned();
+        self.fail_if(move |seen| operation == "*" || seen.operation == operation, after, times, fault);
+    }
+
+    pub fn fail_if(
+        &self,
+        matches: impl Fn(&Seen) -> bool + Send + 'static,
+        after: usize,
+        times: usize,
+        fault: Fault,
+    ) {
+        self.state.lock().unwrap().rules.push(Rule { matches: Box::new(matches), fault, after, times });
+    }
+
+    /// The wire is whole again.
+    pub fn heal(&self) {
+        self.state.lock().unwrap().rules.clear();
+    }
+
+    /// What was seen since the last call.
+    pub fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.state.lock().unwrap().seen)
+    }
+
+    /// The operations seen since the last call, in order.
+    pub fn operations(&self) -> Vec<String> {
+        self.take().into_iter().map(|seen| seen.operation).collect()
+    }
+}
+
+/// Closes the connection.
+#[derive(Debug)]
+struct Closed;
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("closed on purpose")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+async fn pass(
+    state: Arc<Mutex<State>>,
+    client: reqwest::Client,
+    upstream: SocketAddr,
+    request: Request<Body>,
+) -> Result<Response<Body>, Closed> {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(|_| Closed)?;
+    let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+    let operation = target.and_then(|target| target.split('.').nth(1)).unwrap_or(parts.method.as_str());
+    let seen = Seen {
+        operation: operation.to_owned(),
+        uri: parts.uri.clone(),
+        headers: parts.headers.clone(),
+        body: target.and_then(|_| serde_json::from_slice(&body).ok()).unwrap_or_default(),
+        body_bytes: body.len(),
+        answer: Value::Null,
+    };
+    let (index, fault) = {
+        let mut state = state.lock().unwrap();
+        let fault = state.rules.iter_mut().find_map(|rule| rule.apply(&seen));
+        state.seen.push(seen);
+        (state.seen.len() - 1, fault)
+    };
+    let forward = || forward(&client, upstream, &parts.method, &parts.uri, &parts.headers, body.clone());
+    let answer = match fault {
+        None => forward().await,
+        Some(Fault::Reset) => return Err(Closed),
+        Some(Fault::CutAfterSending) => {
+            forward().await;
+            return Err(Closed);
+        }
+        Some(Fault::Delay(time)) => {
+            tokio::time::sleep(time).await;
+            forward().await
+        }
+        Some(Fault::DelayAnswer(time)) => {
+            let answer = forward().await;
+            tokio::time::sleep(time).await;
+            answer
+        }
+        Some(Fault::Answer(status, body)) => answer(status, "application/x-amz-json-1.0", body.to_string()),
+        Some(Fault::AnswerXml(status, code)) => {
+            answer(status, "application/xml", format!("<Error><Code>{code}</Code><Message>{code}</Message></Error>"))
+        }
+        Some(Fault::AnswerAfter(status, body)) => {
+            forward().await;
+            answer(status, "application/x-amz-json-1.0", body.to_string())
+        }
+    };
+    let (parts, body) = answer.into_parts();
+    if target.is_some()
+        && let Some(seen) = state.lock().unwrap().seen.get_mut(index)
+    {
+        seen.answer = serde_json::from_slice(&body).unwrap_or_default();
+    }
+    Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+impl Rule {
+    fn apply(&mut self, seen: &Seen) -> Option<Fault> {
+        if self.times == 0 || !(self.matches)(seen) {
+            return None;
+        }
+        if self.after > 0 {
+            self.after -= 1;
+            return None;
+        }
+        self.times -= 1;
+        Some(self.fault.clone())
+    }
+}
+
+async fn forward(
+    client: &reqwest::Client,
+    upstream: SocketAddr,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Response<Bytes> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    // The client signed the proxy's own host: the headers go through as they are.
+    let request = client.request(method.clone(), format!("http://{upstream}{path}")).headers(headers.clone());
+    let Ok(answer) = request.body(body).send().await else {
+        return answer(502, "text/plain", "upstream is gone".into());
+    };
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = answer.status();
+    *response.headers_mut() = answer.headers().clone();
+    response.headers_mut().remove("transfer-encoding");
+    *response.body_mut() = answer.bytes().await.unwrap_or_default();
+    response
+}
+
+fn answer(status: u16, content_type: &str, body: String) -> Response<Bytes> {
+    let response = Response::builder().status(StatusCode::from_u16(status).unwrap());
+    let response = response.header("content-type", content_type).body(Bytes::from(body));
+    response.map_err(|_: axum::http::Error| ()).ok().unwrap_or_default()
+}
+

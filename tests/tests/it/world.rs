@@ -1,0 +1,289 @@
+//! A fresh service for one test: an ephemeral stack whose functions reach their stores through proxies, a client, and a
+//! look behind the scenes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use local::gateway;
+use local::stack::{Options, Stack};
+use local::token::Identity;
+use reqwest::multipart::{Form, Part};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use shared::app::App;
+use shared::audit::{Body, leaf_hash};
+use shared::config::{Config, DEVELOPMENT_JWT_SECRET};
+use tokio::net::TcpListener;
+
+use crate::proxy::Proxy;
+
+/// The smallest bytes that are a JPEG to everybody who looks at the beginning.
+pub const JPEG: &[u8] = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00\xff\xd9";
+/// The organisation that tests act for unless they say otherwise.
+pub const ORG: &str = "org-123";
+
+/// A running service.
+pub struct World {
+    /// Between the functions and the embedded S3.
+    pub s3: Proxy,
+    /// Between the functions and the embedded DynamoDB.
+    pub dynamodb: Proxy,
+    pub stack: Stack,
+    api: SocketAddr,
+    pub http: reqwest::Client,
+    behind: Behind,
+}
+
+/// The stores themselves, without a proxy.
+struct Behind {
+    dynamodb: aws_sdk_dynamodb::Client,
+    s3: aws_sdk_s3::Client,
+}
+
+/// An answer of the service.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn path(&self) -> String {
+        self.body["file_path"].as_str().unwrap_or_else(|| panic!("no file_path: {}", self.body)).to_owned()
+    }
+
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.status, 200, "{}", self.body);
+        self
+    }
+
+    #[track_caller]
+    pub fn refused(self, status: u16, code: &str) -> Self {
+        assert_eq!((self.status.as_u16(), self.code()), (status, code), "{}", self.body);
+        self
+    }
+}
+
+/// Everything that is stored: object keys, states of records, entries of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    pub objects: Vec<String>,
+    pub records: BTreeMap<String, String>,
+    /// `ACTION ok path` or `ACTION failed: message path`, oldest first.
+    pub entries: Vec<String>,
+}
+
+impl World {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With a changed configuration of the functions.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut stack = Stack::start(&Options::default()).await.unwrap();
+        let (s3, dynamodb) = (Proxy::start(stack.s3).await, Proxy::start(stack.dynamodb).await);
+        let direct = stack.config(DEVELOPMENT_JWT_SECRET, None);
+        let mut config = direct.clone();
+        config.spaces.endpoint = format!("http://{}", s3.address);
+        config.tables.endpoint = Some(format!("http://{}", dynamodb.address));
+        change(&mut config);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = listener.local_addr().unwrap();
+        stack.serve(listener, Ok(App::new(&config).unwrap()));
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { s3, dynamodb, api, http, behind: Behind::new(&direct), stack }
+    }
+
+    /// A token for somebody of [`ORG`]; the user's id is 1.
+    pub fn token(&self, role: &str) -> String {
+        self.token_of(ORG, "1", role)
+    }
+
+    pub fn token_of(&self, org: &str, user: &str, role: &str) -> String {
+        let identity = Identity { org: org.into(), user: user.into(), role: role.into(), expires_in: 3600 };
+        identity.token(DEVELOPMENT_JWT_SECRET).unwrap()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/api/storage/{path}", self.api)
+    }
+
+    pub fn request(&self, method: Method, path: &str, token: &str) -> RequestBuilder {
+        self.http.request(method, self.url(path)).bearer_auth(token)
+    }
+
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        let answer = request.send().await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let text = answer.text().await.unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Answer { status, headers, body }
+    }
+
+    /// An upload form for `accounting/receipt/receipt-456`.
+    pub fn receipt(file: Part) -> Form {
+        Form::new().part("file", file).text("org_id", ORG).text("object_id", "receipt-456")
+    }
+
+    pub fn jpeg(name: &str) -> Part {
+        Part::bytes(JPEG).file_name(name.to_owned()).mime_str("image/jpeg").unwrap()
+    }
+
+    pub async fn upload(&self, token: &str, function: &str, form: Form) -> Answer {
+        self.send(self.request(Method::POST, function, token).multipart(form)).await
+    }
+
+    /// Uploads a receipt as an accountant and answers its path.
+    pub async fn a_receipt(&self) -> String {
+        let form = Self::receipt(Self::jpeg("receipt.jpg"));
+        self.upload(&self.token("accountant"), "receipt-upload", form).await.ok().path()
+    }
+
+    pub async fn sign(&self, token: &str, path: &str) -> Answer {
+        let body = json!({ "file_path": path });
+        self.send(self.request(Method::POST, "signed-url", token).json(&body)).await
+    }
+
+    pub async fn delete(&self, token: &str, path: &str, hard: bool) -> Answer {
+        let body = json!({ "file_path": path, "hard_delete": hard });
+        self.send(self.request(Method::DELETE, "delete", token).json(&body)).await
+    }
+
+    pub async fn metadata(&self, token: &str, path: &str) -> Answer {
+        self.send(self.request(Method::GET, &format!("metadata/{path}"), token)).await
+    }
+
+    pub async fn logs(&self, token: &str, query: &str) -> Answer {
+        self.send(self.request(Method::GET, &format!("audit-logs{query}"), token)).await
+    }
+
+    /// Every entry of every organisation, oldest first, read from the table itself, each checked against its hash.
+    pub async fn entries(&self) -> Vec<Body> {
+        let rows = self.behind.scan("storage_audit_logs").await;
+        let mut entries: Vec<Body> = rows
+            .iter()
+            .map(|row| {
+                let bytes = row["b"].as_b().unwrap().as_ref();
+                assert_eq!(row["h"].as_b().unwrap().as_ref(), leaf_hash(bytes), "h is the hash of b");
+                Body::from_bytes(bytes).unwrap()
+            })
+            .collect();
+        entries.sort_by(|a, b| a.id.cmp(&b.id));
+        entries
+    }
+
+    /// Raw rows of a table.
+    pub async fn rows(&self, table: &str) -> Vec<std::collections::HashMap<String, AttributeValue>> {
+        self.behind.scan(table).await
+    }
+
+    pub async fn snapshot(&self) -> Snapshot {
+        let records = self.behind.scan("file_records").await;
+        let text = |row: &std::collections::HashMap<String, AttributeValue>, name: &str| row[name].as_s().unwrap().clone();
+        Snapshot {
+            objects: self.objects().await,
+            records: records.iter().map(|row| (text(row, "pk"), text(row, "state"))).collect(),
+            entries: self.entries().await.iter().map(line).collect(),
+        }
+    }
+
+    /// The keys in the bucket.
+    pub async fn objects(&self) -> Vec<String> {
+        let mut pages = self.behind.s3.list_objects_v2().bucket("storage").into_paginator().send();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            keys.extend(page.unwrap().contents().iter().filter_map(|object| object.key().map(str::to_owned)));
+        }
+        keys
+    }
+
+    /// The embedded S3 itself.
+    pub fn bucket(&self) -> &aws_sdk_s3::Client {
+        &self.behind.s3
+    }
+
+    /// The embedded DynamoDB itself.
+    pub fn tables(&self) -> &aws_sdk_dynamodb::Client {
+        &self.behind.dynamodb
+    }
+
+    /// Checks what must hold whatever happened: every ACTIVE record's object is there, every object has a record, every
+    /// writer's chain is whole (doubts that were named may be absent).
+    pub async fn check_invariants(&self) {
+        let snapshot = self.snapshot().await;
+        for (path, state) in &snapshot.records {
+            assert!(state != "ACTIVE" || snapshot.objects.contains(path), "ACTIVE without an object: {path}");
+        }
+        for key in &snapshot.objects {
+            assert!(snapshot.records.contains_key(key), "an object without a record: {key}");
+        }
+        check_chains(&self.entries().await);
+    }
+}
+
+/// Every writer's entries count from 0 without a gap, and each names the hash of the one before.
+pub fn check_chains(entries: &[Body]) {
+    let mut writers = BTreeMap::<&str, Vec<&Body>>::new();
+    for entry in entries {
+        writers.entry(&entry.writer).or_default().push(entry);
+    }
+    for (writer, mut chain) in writers {
+        chain.sort_by_key(|entry| entry.sequence);
+        let mut previous = None;
+        for (expected, entry) in chain.iter().enumerate() {
+            assert_eq!(entry.sequence, expected as u64, "a gap in the chain of writer {writer}");
+            assert_eq!(entry.previous, previous, "a broken link in the chain of writer {writer}");
+            assert_eq!(entry.org, chain[0].org, "a writer of two organisations");
+            previous = Some(Body::encode_hash(&leaf_hash(&entry.to_bytes())));
+        }
+    }
+}
+
+/// An entry in one line.
+pub fn line(entry: &Body) -> String {
+    let outcome = entry.error.as_ref().map_or("ok".to_owned(), |error| format!("failed: {error}"));
+    format!("{} {} {outcome} {}", entry.org, entry.action, entry.file_path().unwrap_or_default())
+}
+
+impl Behind {
+    fn new(config: &Config) -> Self {
+        let (key, secret) = (config.spaces.access_key.expose(), config.spaces.secret_key.expose());
+        let s3 = aws_sdk_s3::Config::builder()
+            .behavior_version(aws_sdk_s3::config::BehaviorVersion::v2026_01_12())
+            .region(aws_sdk_s3::config::Region::new("us-east-1"))
+            .endpoint_url(&config.spaces.endpoint)
+            .force_path_style(true)
+            .credentials_provider(aws_sdk_s3::config::Credentials::new(key, secret, None, None, "test"));
+        let dynamodb = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::v2026_01_12())
+            .region(aws_sdk_dynamodb::config::Region::new("us-east-1"))
+            .endpoint_url(config.tables.endpoint.as_deref().unwrap_or_default())
+            .credentials_provider(aws_sdk_dynamodb::config::Credentials::new(key, secret, None, None, "test"));
+        Self {
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+            s3: aws_sdk_s3::Client::from_conf(s3.build()),
+        }
+    }
+
+    async fn scan(&self, table: &str) -> Vec<std::collections::HashMap<String, AttributeValue>> {
+        let scan = self.dynamodb.scan().table_name(table).consistent_read(true).into_paginator();
+        let mut rows = Vec::new();
+        let mut pages = scan.send();
+        while let Some(page) = pages.next().await {
+            rows.extend(page.unwrap().items.unwrap_or_default());
+        }
+        rows
+    }
+}
+
+/// The router's own list of routes.
+pub fn endpoints() -> Vec<shared::http::Endpoint> {
+    gateway::endpoints()
+}
