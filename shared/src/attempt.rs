@@ -88,7 +88,12 @@ impl<'a> Attempt<'a> {
         if let Err(CommitError::InDoubt(cause)) = &committed {
             let request_id = &self.actor.request_id;
             let action = self.action.name();
-            tracing::error!(request_id, action, cause, "audit_write_failed: nobody knows whether an entry was written");
+            tracing::error!(
+                request_id,
+                action,
+                cause,
+                "audit_write_failed: nobody knows whether an entry was written"
+            );
         }
         committed
     }

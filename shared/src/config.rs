@@ -111,11 +111,15 @@ impl SpacesConfig {
         let region = vars.required("SPACES_REGION");
         let bucket = vars.required("SPACES_BUCKET");
         let endpoint = vars.endpoint("SPACES_ENDPOINT", &endpoint);
-        if let Some(host) = host(&endpoint).as_deref().and_then(|host| host.strip_suffix(".digitaloceanspaces.com"))
+        if let Some(host) =
+            host(&endpoint).as_deref().and_then(|host| host.strip_suffix(".digitaloceanspaces.com"))
             && !region.is_empty()
             && host != region
         {
-            vars.wrong("SPACES_REGION", "is not the region in SPACES_ENDPOINT (https://{region}.digitaloceanspaces.com)");
+            vars.wrong(
+                "SPACES_REGION",
+                "is not the region in SPACES_ENDPOINT (https://{region}.digitaloceanspaces.com)",
+            );
         }
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b);
         if !bucket.is_empty() && !bucket.bytes().all(fits) {
@@ -140,7 +144,9 @@ impl TablesConfig {
             endpoint: endpoint.map(|endpoint| vars.endpoint("DYNAMODB_ENDPOINT", &endpoint)),
             region: vars.required("AWS_REGION"),
             records_table: vars.optional("FILE_RECORDS_TABLE").unwrap_or_else(|| "file_records".into()),
-            log_table: vars.optional("STORAGE_AUDIT_LOGS_TABLE").unwrap_or_else(|| "storage_audit_logs".into()),
+            log_table: vars
+                .optional("STORAGE_AUDIT_LOGS_TABLE")
+                .unwrap_or_else(|| "storage_audit_logs".into()),
             access_key_id: vars.secret("AWS_ACCESS_KEY_ID"),
             secret_access_key: vars.secret("AWS_SECRET_ACCESS_KEY"),
             session_token: vars.optional("AWS_SESSION_TOKEN").map(Secret::new),
@@ -190,7 +196,9 @@ impl Variables<'_> {
         let origin = text.trim_end_matches('/');
         match origin.parse::<Uri>() {
             _ if text.is_empty() => {}
-            Ok(uri) if uri.host().is_none() || uri.scheme().is_none() => self.wrong(name, "is not an https:// address"),
+            Ok(uri) if uri.host().is_none() || uri.scheme().is_none() => {
+                self.wrong(name, "is not an https:// address")
+            }
             Ok(uri) if uri.path() != "/" || uri.query().is_some() => {
                 self.wrong(name, "has something after the host; the bucket does not belong there");
             }
@@ -206,8 +214,10 @@ impl Variables<'_> {
     fn policies(&mut self) -> Option<String> {
         let file = self.optional("STORAGE_POLICIES")?;
         let text = std::fs::read_to_string(&file);
-        text.map_err(|error| self.wrong("STORAGE_POLICIES", &format!("names a file that cannot be read ({})", error.kind())))
-            .ok()
+        text.map_err(|error| {
+            self.wrong("STORAGE_POLICIES", &format!("names a file that cannot be read ({})", error.kind()))
+        })
+        .ok()
     }
 
     fn wrong(&mut self, name: &str, what: &str) {
@@ -276,7 +286,7 @@ mod tests {
             ("SPACES_SECRET_KEY", "\tthe-spaces-secret", "white space"),
             ("DYNAMODB_ENDPOINT", "http://dynamodb.internal:8000", "plain http"),
             ("JWT_SECRET", "", "is not set"),
-            ("JWT_SECRET", "short", "shorter than 32 bytes"),
+            ("JWT_SECRET", "tiny-secret", "shorter than 32 bytes"),
             ("JWT_SECRET", DEVELOPMENT_JWT_SECRET, "development secret"),
             ("STORAGE_POLICIES", "/no/such/file.cedar", "cannot be read"),
         ];

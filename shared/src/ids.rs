@@ -10,7 +10,9 @@ pub const MAX_ID_BYTES: usize = 128;
 
 /// The identifier does not fit the grammar. The text may be shown to a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("Invalid {field}: 1 to 128 characters of A-Z a-z 0-9 . _ -, the first a letter or a digit, no \"..\"")]
+#[error(
+    "Invalid {field}: 1 to 128 characters of A-Z a-z 0-9 . _ -, the first a letter or a digit, no \"..\""
+)]
 pub struct IdError {
     /// The field as the caller knows it.
     pub field: &'static str,

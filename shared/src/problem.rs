@@ -154,9 +154,10 @@ impl Problem {
     #[must_use]
     pub fn reason(&self) -> Option<String> {
         match self {
-            Self::NotConfigured(text) | Self::Unavailable(text) | Self::Internal(text) | Self::Forbidden(text) => {
-                Some(text.clone())
-            }
+            Self::NotConfigured(text)
+            | Self::Unavailable(text)
+            | Self::Internal(text)
+            | Self::Forbidden(text) => Some(text.clone()),
             Self::Unauthenticated { reason, .. } => Some(reason.clone()),
             Self::NotFound(absence) => Some(format!("{absence:?}").to_lowercase()),
             _ => None,
@@ -220,7 +221,10 @@ impl Problem {
 }
 
 fn title(status: u16) -> &'static str {
-    lambda_http::http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error")
+    lambda_http::http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Error")
 }
 
 impl From<PathError> for Problem {

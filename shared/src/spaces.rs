@@ -8,7 +8,8 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
+    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedHttpClient,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
@@ -91,7 +92,12 @@ impl Spaces {
     ///
     /// # Errors
     /// [`SpacesError`]
-    pub async fn put(&self, record: &Record, bytes: Vec<u8>, deadline: Deadline) -> Result<String, SpacesError> {
+    pub async fn put(
+        &self,
+        record: &Record,
+        bytes: Vec<u8>,
+        deadline: Deadline,
+    ) -> Result<String, SpacesError> {
         let put = self
             .client
             .put_object()

@@ -75,7 +75,10 @@ fn action(name: &str) -> Result<Action, Problem> {
     let action = Action::ALL.iter().find(|action| action.name() == name);
     action.copied().ok_or_else(|| {
         let known: Vec<_> = Action::ALL.iter().map(|action| action.name()).collect();
-        Problem::invalid("invalid_action_type", format!("Invalid action_type: {name} (known: {})", known.join(", ")))
+        Problem::invalid(
+            "invalid_action_type",
+            format!("Invalid action_type: {name} (known: {})", known.join(", ")),
+        )
     })
 }
 

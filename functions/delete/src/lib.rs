@@ -38,7 +38,10 @@ impl Input {
             return if query.is_empty() {
                 call.json()
             } else {
-                Err(Problem::invalid("invalid_query", "Give the fields in the body or in the query, not in both"))
+                Err(Problem::invalid(
+                    "invalid_query",
+                    "Give the fields in the body or in the query, not in both",
+                ))
             };
         }
         let text = |name| query.get(name).map(str::to_owned);

@@ -22,7 +22,9 @@ pub enum DataError {
         source: io::Error,
     },
     /// Another version of the stack made it.
-    #[error("the data folder {path} is of version {found}, this stack reads version {VERSION}: remove it, or name another with --data")]
+    #[error(
+        "the data folder {path} is of version {found}, this stack reads version {VERSION}: remove it, or name another with --data"
+    )]
     OtherVersion {
         /// The folder.
         path: PathBuf,
@@ -30,7 +32,9 @@ pub enum DataError {
         found: String,
     },
     /// Another stack uses it.
-    #[error("the data folder {path} is in use by another local stack: stop that one, or name another with --data")]
+    #[error(
+        "the data folder {path} is in use by another local stack: stop that one, or name another with --data"
+    )]
     InUse {
         /// The folder.
         path: PathBuf,
@@ -62,8 +66,12 @@ impl DataFolder {
         let version = path.join("version");
         match fs::read_to_string(&version) {
             Ok(found) if found.trim() == VERSION => {}
-            Ok(found) => return Err(DataError::OtherVersion { path: path.to_owned(), found: found.trim().to_owned() }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::write(&version, VERSION).map_err(unwritable)?,
+            Ok(found) => {
+                return Err(DataError::OtherVersion { path: path.to_owned(), found: found.trim().to_owned() });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::write(&version, VERSION).map_err(unwritable)?
+            }
             Err(source) => return Err(unwritable(source)),
         }
         Ok(Self { path: path.to_owned(), _lock: lock, _ephemeral: None })

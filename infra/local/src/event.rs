@@ -89,7 +89,8 @@ impl Answer {
     #[must_use]
     pub fn into_response(self) -> Option<Response<Bytes>> {
         let body = self.body.unwrap_or_default();
-        let body = if self.is_base64_encoded { BASE64.decode(body.as_bytes()).ok()? } else { body.into_bytes() };
+        let body =
+            if self.is_base64_encoded { BASE64.decode(body.as_bytes()).ok()? } else { body.into_bytes() };
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = StatusCode::from_u16(self.status_code).ok()?;
         let mut add = |name: &str, value: &Value| {

@@ -108,7 +108,8 @@ pub async fn invoke(
     let end = clock::now().saturating_add(FUNCTION_TIMEOUT).unwrap_or(jiff::Timestamp::MAX);
     context.deadline = end.as_millisecond().try_into().unwrap_or_default();
 
-    let payload = serde_json::from_str::<LambdaRequest>(&event).map_err(|_| Refusal::Broken("event not understood"))?;
+    let payload =
+        serde_json::from_str::<LambdaRequest>(&event).map_err(|_| Refusal::Broken("event not understood"))?;
     drop(event);
     let invocation = tokio::spawn(async move {
         let serve = |request| async { Ok::<_, Infallible>(endpoint.serve(&app, request).await) };

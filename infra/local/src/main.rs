@@ -75,11 +75,17 @@ async fn run(run: Run, jwt_secret: String) -> Result<(), String> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,s3s=off"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     logs.with_ansi(io::stderr().is_terminal()).init();
-    if std::env::vars_os().any(|(name, _)| IGNORED.iter().any(|prefix| name.to_string_lossy().starts_with(prefix))) {
-        eprintln!("note: SPACES_*, DYNAMODB_ENDPOINT and AWS_* are ignored: the local stack uses its own stores");
+    if std::env::vars_os()
+        .any(|(name, _)| IGNORED.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)))
+    {
+        eprintln!(
+            "note: SPACES_*, DYNAMODB_ENDPOINT and AWS_* are ignored: the local stack uses its own stores"
+        );
     }
     let policies = match variable("STORAGE_POLICIES") {
-        Some(file) => Some(std::fs::read_to_string(&file).map_err(|error| format!("STORAGE_POLICIES={file}: {error}"))?),
+        Some(file) => Some(
+            std::fs::read_to_string(&file).map_err(|error| format!("STORAGE_POLICIES={file}: {error}"))?,
+        ),
         None => None,
     };
     let options = Options {

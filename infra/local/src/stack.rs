@@ -138,7 +138,8 @@ impl Stack {
         stack.servers.spawn(spaces.serve(s3, stack.stopped()));
 
         let file = stack._data.path().join("dynamodb.sqlite");
-        let database = Database::new(&file.to_string_lossy()).map_err(|error| StartError::Database(error.to_string()))?;
+        let database = Database::new(&file.to_string_lossy())
+            .map_err(|error| StartError::Database(error.to_string()))?;
         let stopped = stack.stopped();
         stack.servers.spawn(async move {
             if let Err(error) = dynoxide::server::serve_with_shutdown(dynamodb, database, stopped).await {

@@ -266,10 +266,13 @@ mod tests {
             sealed.id.to_string()
         };
         let lost = [lose(), lose()];
-        let named: Vec<_> = lost.iter().map(|_| {
-            // Both are held, so that each is a new writer.
-            write(&writers, 5).body.replaces.map(|doubt| doubt.id)
-        }).collect();
+        let named: Vec<_> = lost
+            .iter()
+            .map(|_| {
+                // Both are held, so that each is a new writer.
+                write(&writers, 5).body.replaces.map(|doubt| doubt.id)
+            })
+            .collect();
         assert_eq!(named, lost.map(Some));
     }
 

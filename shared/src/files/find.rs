@@ -86,7 +86,9 @@ fn own_and_visible(record: Option<Record>, caller: &Principal, visible: Visible)
     let shown = match record.state {
         State::Active => true,
         State::Pending => false,
-        State::Deleted | State::Purging | State::Purged => visible == Visible::AndDeleted && record.was_stored(),
+        State::Deleted | State::Purging | State::Purged => {
+            visible == Visible::AndDeleted && record.was_stored()
+        }
     };
     if shown { Ok(record) } else { Err(Absence::Invisible) }
 }

@@ -28,7 +28,11 @@ impl Files<'_> {
     ///
     /// # Errors
     /// [`Problem`]; after [`Problem::Unavailable`] the same call again goes on where this one stopped.
-    pub async fn hard_delete(&self, mut found: Found<Purge>, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
+    pub async fn hard_delete(
+        &self,
+        mut found: Found<Purge>,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<(), Problem> {
         self.deadline.begin_effect()?;
         for _ in 0..LOOKS {
             let record = found.record();

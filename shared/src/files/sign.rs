@@ -51,7 +51,11 @@ impl Files<'_> {
     ///
     /// # Errors
     /// [`Problem`]
-    pub async fn show(&self, found: Found<ReadMetadata>, attempt: &mut Attempt<'_>) -> Result<Record, Problem> {
+    pub async fn show(
+        &self,
+        found: Found<ReadMetadata>,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Record, Problem> {
         let _ = attempt.succeed(Change::StillThere { record: found.record() }).await?;
         Ok(found.record().clone())
     }

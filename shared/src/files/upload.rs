@@ -66,8 +66,9 @@ impl Files<'_> {
         let name = |extension: Option<&str>| FileName::derive(&original, extension, stamp.as_deref());
 
         attempt.path = Some(place.file(name(None)));
-        let kind = content::prove(place.object_type, Some(&original), field.media_type.as_deref(), &field.bytes)
-            .map_err(Problem::Content)?;
+        let kind =
+            content::prove(place.object_type, Some(&original), field.media_type.as_deref(), &field.bytes)
+                .map_err(Problem::Content)?;
         let name = name(Some(kind.extension()));
 
         let principal = allowed.principal();
@@ -139,7 +140,12 @@ impl Files<'_> {
     }
 
     /// PUT and commit, for a reservation that is ours.
-    async fn store(&self, record: Record, bytes: Vec<u8>, attempt: &mut Attempt<'_>) -> Result<Record, Problem> {
+    async fn store(
+        &self,
+        record: Record,
+        bytes: Vec<u8>,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Record, Problem> {
         if let Err(late) = self.deadline.begin_effect() {
             return Err(self.undo(&record, late.into(), true, attempt).await);
         }
@@ -176,12 +182,20 @@ impl Files<'_> {
         match error {
             // It may be a file: nothing may be undone.
             CommitError::InDoubt(_) => Err(problem),
-            CommitError::Conflict | CommitError::Store(_) => Err(self.undo(&record, problem, true, attempt).await),
+            CommitError::Conflict | CommitError::Store(_) => {
+                Err(self.undo(&record, problem, true, attempt).await)
+            }
         }
     }
 
     /// Gives a reservation up: fence, bucket, close. What does not succeed is maintenance's.
-    async fn undo(&self, record: &Record, problem: Problem, settled: bool, attempt: &mut Attempt<'_>) -> Problem {
+    async fn undo(
+        &self,
+        record: &Record,
+        problem: Problem,
+        settled: bool,
+        attempt: &mut Attempt<'_>,
+    ) -> Problem {
         if attempt.fail(Change::Undo { record }, &problem).await.is_err() {
             return problem;
         }

@@ -69,7 +69,10 @@ impl Query {
                 return Err(invalid("Invalid query: broken percent-encoding".into()));
             };
             if !known.contains(&name.as_str()) {
-                return Err(invalid(format!("Unknown query parameter: {name} (known: {})", known.join(", "))));
+                return Err(invalid(format!(
+                    "Unknown query parameter: {name} (known: {})",
+                    known.join(", ")
+                )));
             }
             if pairs.iter().any(|(other, _)| *other == name) {
                 return Err(invalid(format!("Query parameter given twice: {name}")));
@@ -88,7 +91,11 @@ impl Query {
     /// A parameter's value; an empty one counts as none.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     /// A parameter that is `true` or `false`.
@@ -119,7 +126,8 @@ impl Related {
         for (name, value) in [("related_object_type", &object_type), ("related_object_id", &object_id)] {
             let value = value.as_deref().unwrap_or_default();
             if value.len() > MAX_RELATED_BYTES || value.chars().any(char::is_control) {
-                let detail = format!("Invalid {name}: at most {MAX_RELATED_BYTES} bytes, no control characters");
+                let detail =
+                    format!("Invalid {name}: at most {MAX_RELATED_BYTES} bytes, no control characters");
                 return Err(Problem::invalid("invalid_field", detail));
             }
         }

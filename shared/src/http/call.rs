@@ -93,9 +93,10 @@ fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, Problem> {
 fn bearer(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let token = value.to_str().ok().and_then(|text| text.split_once(' ')).and_then(|(scheme, token)| {
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
-    });
+    let token =
+        value.to_str().ok().and_then(|text| text.split_once(' ')).and_then(|(scheme, token)| {
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+        });
     match (token, values.next()) {
         (Some(token), None) => Ok(Some(token)),
         _ => Err(Problem::Unauthenticated { presented: true, reason: "not one bearer token".into() }),
@@ -110,6 +111,7 @@ fn session(headers: &HeaderMap) -> Option<String> {
         return None;
     }
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut pairs =
+        cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, _)| *name == SESSION_COOKIE).map(|(_, token)| token.to_owned())
 }

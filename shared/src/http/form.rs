@@ -111,7 +111,8 @@ async fn parts(call: &mut Call, known: &[&str]) -> Result<Parts, Problem> {
             return Err(malformed(&format!("field given twice: {name}")));
         } else {
             let bytes = field.bytes().await.map_err(refused)?;
-            let value = std::str::from_utf8(&bytes).map_err(|_| malformed(&format!("{name} is not UTF-8")))?;
+            let value =
+                std::str::from_utf8(&bytes).map_err(|_| malformed(&format!("{name} is not UTF-8")))?;
             fields.push((name, value.to_owned()));
         }
     }

@@ -128,7 +128,12 @@ impl Endpoint {
     }
 }
 
-fn response(status: u16, content_type: &str, headers: &[(&'static str, String)], body: &Value) -> Response<Body> {
+fn response(
+    status: u16,
+    content_type: &str,
+    headers: &[(&'static str, String)],
+    body: &Value,
+) -> Response<Body> {
     let mut response = Response::builder()
         .status(status)
         .header(header::CONTENT_TYPE, content_type)

@@ -58,11 +58,7 @@ pub enum Change<'a> {
 
 impl Change<'_> {
     /// The change as an item of a transaction; none for [`Change::Nothing`].
-    pub(super) fn item(
-        self,
-        table: &str,
-        now: Timestamp,
-    ) -> Result<Option<TransactWriteItem>, BuildError> {
+    pub(super) fn item(self, table: &str, now: Timestamp) -> Result<Option<TransactWriteItem>, BuildError> {
         let Some(record) = self.record() else { return Ok(None) };
         let key = text(&record.file_path);
         let on = |to: State| Update::builder().table_name(table).key("pk", key.clone()).now(to, now);

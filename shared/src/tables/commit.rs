@@ -8,7 +8,9 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Put, ReturnConsumedCapacity, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, Put, ReturnConsumedCapacity, TransactWriteItem,
+};
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
@@ -145,7 +147,10 @@ impl Tables {
 
 /// Sends the identical request until an answer decides or the time is up. Also says whether any attempt may have got
 /// through without our seeing its answer, and why.
-async fn attempts(request: &TransactWriteItemsFluentBuilder, deadline: Deadline) -> (Verdict, Option<String>) {
+async fn attempts(
+    request: &TransactWriteItemsFluentBuilder,
+    deadline: Deadline,
+) -> (Verdict, Option<String>) {
     let until = Instant::now() + deadline.cap(CALL_LIMIT);
     let mut doubt = None;
     let mut last = StoreError::Unavailable("no time left to try".into());
@@ -184,7 +189,8 @@ fn cancelled(error: &SdkError<TransactWriteItemsError>) -> Option<Result<Verdict
     let TransactWriteItemsError::TransactionCanceledException(cancelled) = error.as_service_error()? else {
         return None;
     };
-    let codes: Vec<&str> = cancelled.cancellation_reasons().iter().filter_map(CancellationReason::code).collect();
+    let codes: Vec<&str> =
+        cancelled.cancellation_reasons().iter().filter_map(CancellationReason::code).collect();
     let failed = |code: &&str| *code == "ConditionalCheckFailed";
     Some(match codes.split_last() {
         // Its id is new with every commit: an entry that is there already is this one, stored by an attempt of ours.

@@ -1,9 +1,9 @@
 //! What a failed call to the tables means: nobody's fault and worth another try, or broken until somebody mends it; and
 //! whether it may have had an effect all the same.
 
+use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId as _;
-use aws_sdk_dynamodb::config::http::HttpResponse;
 use thiserror::Error;
 
 /// A call that failed. The text is for the operator's log; it holds neither values nor keys.
@@ -33,7 +33,8 @@ impl Attempt {
     pub(super) fn of<E: ProvideErrorMetadata + std::fmt::Debug>(error: &SdkError<E, HttpResponse>) -> Self {
         match error {
             SdkError::ServiceError(service) => {
-                let (code, status) = (service.err().code().unwrap_or("unknown"), service.raw().status().as_u16());
+                let (code, status) =
+                    (service.err().code().unwrap_or("unknown"), service.raw().status().as_u16());
                 let message = service.err().message().filter(|_| may_be_logged(code)).unwrap_or_default();
                 let id = service.err().meta().request_id().unwrap_or("-");
                 let text = format!("{code} {message} (status {status}, request {id})");
@@ -44,9 +45,9 @@ impl Attempt {
                     | "RequestLimitExceeded"
                     | "LimitExceededException" => Self::NotDone(text),
                     "TransactionInProgressException" => Self::Unknown(text),
-                    "UnknownOperationException" => {
-                        Self::Refused(format!("{text}: the store has no TransactWriteItems, without which nothing is safe"))
-                    }
+                    "UnknownOperationException" => Self::Refused(format!(
+                        "{text}: the store has no TransactWriteItems, without which nothing is safe"
+                    )),
                     _ if status >= 500 => Self::Unknown(text),
                     _ => Self::Refused(text),
                 }

@@ -115,7 +115,8 @@ impl Tables {
             let (found, more) = self.merged(partition, below, limit, deadline).await?;
             scanned += found.len();
             below = found.last().map_or(below, |(id, _)| *id);
-            page.entries.extend(found.into_iter().map(|(_, entry)| entry).filter(|entry| entry.action == action));
+            page.entries
+                .extend(found.into_iter().map(|(_, entry)| entry).filter(|entry| entry.action == action));
             if !more || page.entries.len() == query.limit || scanned >= SCAN_LIMIT {
                 page.next = more.then_some(below);
                 return Ok(page);
@@ -196,7 +197,10 @@ fn entry(row: &Row) -> Option<(Ulid, Body)> {
     let bytes = row.get("b").and_then(|b| b.as_b().ok());
     let read = id.zip(bytes.and_then(|bytes| Body::from_bytes(bytes.as_ref()).ok()));
     if read.is_none() {
-        tracing::error!(id = id.map(|id| id.to_string()), "audit_row_malformed: a row of the log cannot be read");
+        tracing::error!(
+            id = id.map(|id| id.to_string()),
+            "audit_row_malformed: a row of the log cannot be read"
+        );
     }
     read
 }
@@ -204,7 +208,8 @@ fn entry(row: &Row) -> Option<(Ulid, Body)> {
 /// The months that can hold entries below an id, newest first.
 fn months(below: Ulid) -> impl Iterator<Item = String> {
     let at = i64::try_from(below.timestamp_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    let last = at.unwrap_or(Timestamp::MAX).min(crate::clock::now()).to_zoned(TimeZone::UTC).date().first_of_month();
+    let last =
+        at.unwrap_or(Timestamp::MAX).min(crate::clock::now()).to_zoned(TimeZone::UTC).date().first_of_month();
     let first = civil::date(FIRST_MONTH.0, FIRST_MONTH.1, 1);
     std::iter::successors(Some(last), |month| month.checked_sub(1.month()).ok())
         .take_while(move |month| *month >= first)

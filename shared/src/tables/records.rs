@@ -67,7 +67,9 @@ impl Tables {
                 let PutItemError::ConditionalCheckFailedException(failed) = service.into_err() else {
                     return Err(StoreError::Broken("condition failed without saying so".into()).into());
                 };
-                let row = failed.item.ok_or_else(|| StoreError::Broken("condition failed without the row".into()))?;
+                let row = failed
+                    .item
+                    .ok_or_else(|| StoreError::Broken("condition failed without the row".into()))?;
                 Err(ReserveError::Taken(Box::new(read(row)?)))
             }
             Err(error) => Err(StoreError::from(Attempt::of(&error)).into()),

@@ -2,8 +2,8 @@
 
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-    ScalarAttributeType, StreamSpecification, StreamViewType, TimeToLiveSpecification,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TimeToLiveSpecification,
 };
 
 use super::failure::Attempt;
@@ -54,7 +54,12 @@ fn records() -> Definition {
         sort: None,
         indexes: vec![
             // Lists of a system's files of one type, in the bucket's byte order.
-            IndexDefinition { name: "by_context", partition: text("context"), sort: text("context_sort"), keys_only: false },
+            IndexDefinition {
+                name: "by_context",
+                partition: text("context"),
+                sort: text("context_sort"),
+                keys_only: false,
+            },
             // What maintenance must look at, by due time.
             IndexDefinition { name: "sweep", partition: text("sweep"), sort: number("due"), keys_only: true },
         ],
@@ -115,7 +120,9 @@ impl Tables {
         }
         match create.send().await {
             Ok(_) => {}
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => return Ok(()),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {
+                return Ok(());
+            }
             Err(error) => return Err(Attempt::of(&error).into()),
         }
         if let Some(attribute) = definition.ttl {
@@ -154,7 +161,8 @@ impl Definition {
 }
 
 fn key_schema(partition: Key, sort: Option<Key>) -> Result<Vec<KeySchemaElement>, BuildError> {
-    let element = |key: Key, kind| KeySchemaElement::builder().attribute_name(key.name).key_type(kind).build();
+    let element =
+        |key: Key, kind| KeySchemaElement::builder().attribute_name(key.name).key_type(kind).build();
     let mut schema = vec![element(partition, KeyType::Hash)?];
     if let Some(sort) = sort {
         schema.push(element(sort, KeyType::Range)?);

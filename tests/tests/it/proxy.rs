@@ -52,7 +52,10 @@ impl Fault {
     }
 
     pub fn error(status: u16, code: &str) -> Self {
-        Self::Answer(status, json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": code }))
+        Self::Answer(
+            status,
+            json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": code }),
+        )
     }
 
     /// A cancelled transaction with these reasons, one an item.
@@ -101,10 +104,11 @@ impl Proxy {
             while let Ok((stream, _)) = listener.accept().await {
                 let (state, client) = (shared.clone(), client.clone());
                 connections.spawn(async move {
-                    let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-                        let (state, client) = (state.clone(), client.clone());
-                        async move { pass(state, client, upstream, request.map(Body::new)).await }
-                    });
+                    let service =
+                        hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+                            let (state, client) = (state.clone(), client.clone());
+                            async move { pass(state, client, upstream, request.map(Body::new)).await }
+                        });
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
@@ -200,9 +204,11 @@ async fn pass(
             answer
         }
         Some(Fault::Answer(status, body)) => answer(status, "application/x-amz-json-1.0", body.to_string()),
-        Some(Fault::AnswerXml(status, code)) => {
-            answer(status, "application/xml", format!("<Error><Code>{code}</Code><Message>{code}</Message></Error>"))
-        }
+        Some(Fault::AnswerXml(status, code)) => answer(
+            status,
+            "application/xml",
+            format!("<Error><Code>{code}</Code><Message>{code}</Message></Error>"),
+        ),
         Some(Fault::AnswerAfter(status, body)) => {
             forward().await;
             answer(status, "application/x-amz-json-1.0", body.to_string())
@@ -258,4 +264,3 @@ fn answer(status: u16, content_type: &str, body: String) -> Response<Bytes> {
     let response = response.header("content-type", content_type).body(Bytes::from(body));
     response.map_err(|_: axum::http::Error| ()).ok().unwrap_or_default()
 }
-

@@ -186,7 +186,9 @@ impl World {
 
     pub async fn snapshot(&self) -> Snapshot {
         let records = self.behind.scan("file_records").await;
-        let text = |row: &std::collections::HashMap<String, AttributeValue>, name: &str| row[name].as_s().unwrap().clone();
+        let text = |row: &std::collections::HashMap<String, AttributeValue>, name: &str| {
+            row[name].as_s().unwrap().clone()
+        };
         Snapshot {
             objects: self.objects().await,
             records: records.iter().map(|row| (text(row, "pk"), text(row, "state"))).collect(),
@@ -265,7 +267,9 @@ impl Behind {
             .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::v2026_01_12())
             .region(aws_sdk_dynamodb::config::Region::new("us-east-1"))
             .endpoint_url(config.tables.endpoint.as_deref().unwrap_or_default())
-            .credentials_provider(aws_sdk_dynamodb::config::Credentials::new(key, secret, None, None, "test"));
+            .credentials_provider(aws_sdk_dynamodb::config::Credentials::new(
+                key, secret, None, None, "test",
+            ));
         Self {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
