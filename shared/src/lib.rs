@@ -19,6 +19,7 @@ mod run;
 pub mod secret;
 pub mod spaces;
 pub mod tables;
+pub mod unique;
 pub mod zip_rules;
 
 pub use run::run;

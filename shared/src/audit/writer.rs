@@ -7,13 +7,13 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use data_encoding::BASE32_NOPAD;
 use jiff::Timestamp;
 use ulid::Ulid;
 
 use super::body::{Body, InDoubt, LeafHash, leaf_hash};
 use super::entry::{Actor, Event, Outcome};
 use crate::ids::OrgId;
+use crate::unique;
 
 /// Idle writers that a process keeps (DESIGN section 6). One that is pushed out simply ends: nothing is owed to it.
 pub const MAX_IDLE_WRITERS: usize = 1_000;
@@ -153,8 +153,7 @@ impl Drop for Pen<'_> {
 impl Writer {
     fn new(org: &OrgId, replaces: Option<InDoubt>) -> Self {
         // 80 random bits, in 16 characters: short, since it stands in every entry.
-        let random = Ulid::generate().random().to_be_bytes();
-        Self { id: BASE32_NOPAD.encode(&random[6..]), org: org.clone(), sequence: 0, last: None, replaces }
+        Self { id: unique::random_characters(16), org: org.clone(), sequence: 0, last: None, replaces }
     }
 
     fn seal(&self, actor: &Actor, event: Event, now: Timestamp) -> Sealed {
@@ -193,8 +192,7 @@ impl Writer {
 
     /// A ULID above the writer's last one, also when the clock has gone back.
     fn next_id(&self, now: Timestamp) -> Ulid {
-        let now_ms = u64::try_from(now.as_millisecond()).unwrap_or(0);
-        let fresh = Ulid::from_parts(now_ms, Ulid::generate().random());
+        let fresh = unique::ulid(now);
         match self.last {
             Some((last, _)) if last >= fresh => last.increment().unwrap_or(fresh),
             _ => fresh,

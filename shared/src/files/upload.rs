@@ -3,7 +3,6 @@
 use data_encoding::HEXLOWER;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use sha2::{Digest, Sha256};
-use ulid::Ulid;
 
 use super::Files;
 use crate::attempt::Attempt;
@@ -17,12 +16,16 @@ use crate::problem::Problem;
 use crate::record::{Record, State};
 use crate::spaces::SpacesError;
 use crate::tables::{Change, CommitError, ReserveError};
+use crate::unique;
 
 /// How long a reservation holds: longer than any request lives, so that one that still runs is never undone by others.
 const LEASE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Names that are tried for one file: as derived, with `_2`, and twice with random characters.
 const NAMES_TRIED: usize = 4;
+
+/// Random characters behind a name that is taken twice (DESIGN section 5, "Paths").
+const SUFFIX_CHARACTERS: usize = 6;
 
 /// What is to be stored.
 #[derive(Debug)]
@@ -76,7 +79,7 @@ impl Files<'_> {
             file_path: place.file(name.clone()).as_str().to_owned(),
             state: State::Pending,
             version: 0,
-            upload_id: Ulid::generate().to_string(),
+            upload_id: unique::ulid(now).to_string(),
             lease: Some((now + LEASE).as_millisecond()),
             org_id: place.org.as_str().to_owned(),
             system: place.object_type.system.to_owned(),
@@ -115,7 +118,7 @@ impl Files<'_> {
             let path = place.file(match tried {
                 0 => name.clone(),
                 1 => name.with_suffix("_2"),
-                _ => name.with_suffix(&format!("_{}", random_suffix())),
+                _ => name.with_suffix(&format!("_{}", unique::random_characters(SUFFIX_CHARACTERS))),
             });
             record.file_path = path.as_str().to_owned();
             attempt.path = Some(path);
@@ -225,12 +228,6 @@ fn stamp(now: Timestamp) -> String {
     )
 }
 
-/// Six random characters of base32.
-fn random_suffix() -> String {
-    let ulid = Ulid::generate().to_string().to_lowercase();
-    ulid[ulid.len() - 6..].to_owned()
-}
-
 fn seconds_left(row: &Record, now: Timestamp) -> u64 {
     let ms = row.lease.unwrap_or_default().saturating_sub(now.as_millisecond());
     u64::try_from(ms).unwrap_or_default().div_ceil(1_000).max(1)
@@ -239,17 +236,9 @@ fn seconds_left(row: &Record, now: Timestamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::path::FilePath;
 
     #[test]
     fn the_stamp_is_in_utc_and_sorts() {
         assert_eq!(stamp("2026-01-26T15:30:45.9Z".parse().unwrap()), "20260126_153045");
-    }
-
-    #[test]
-    fn a_random_suffix_fits_into_a_file_name() {
-        let suffix = random_suffix();
-        assert_eq!(suffix.len(), 6);
-        assert!(FilePath::parse(&format!("o/accounting/receipt/1/a_{suffix}.jpg")).is_ok());
     }
 }

@@ -8,7 +8,6 @@ mod store;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Instant;
 
 use lambda_http::http::{Method, StatusCode, header};
 use lambda_http::{Body, Request, RequestExt, Response};
@@ -16,6 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::clock::Stopwatch;
 use crate::config::ConfigError;
 use crate::problem::Problem;
 
@@ -68,7 +68,7 @@ pub type Configured = Result<App, ConfigError>;
 impl Endpoint {
     /// Answers a request. Whatever happens is an answer.
     pub async fn serve(&self, app: &Configured, request: Request) -> Response<Body> {
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         let request_id = request.lambda_context().request_id;
         let outcome = self.answer(app, request).await;
         self.log(&outcome, &request_id, begun);
@@ -112,8 +112,8 @@ impl Endpoint {
     }
 
     /// One line per request. Never in it: tokens, signed URLs, keys, file names and paths (they may tell of a patient).
-    fn log(&self, outcome: &Result<Answer, Problem>, request_id: &str, begun: Instant) {
-        let (endpoint, duration_ms) = (self.name, begun.elapsed().as_millis());
+    fn log(&self, outcome: &Result<Answer, Problem>, request_id: &str, begun: Stopwatch) {
+        let (endpoint, duration_ms) = (self.name, begun.elapsed_ms());
         match outcome {
             Ok(_) => tracing::info!(endpoint, request_id, status = 200, duration_ms, "answered"),
             Err(problem) => {

@@ -15,6 +15,10 @@ use crate::record::Record;
 /// # Errors
 /// [`Problem`]
 pub async fn store(app: &App, call: &Call, form: Form, place: Place) -> Result<Answer, Problem> {
+    let max_bytes = place.object_type.max_size_bytes;
+    if form.file.bytes.len() as u64 > max_bytes {
+        return Err(Problem::TooLarge { max_bytes });
+    }
     let mut attempt = call.attempt(app, Action::Upload, form.related);
     let files = Files::new(app, call.deadline);
     let file = NewFile { field: form.file, add_timestamp: form.add_timestamp };

@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::types::{
 };
 use jiff::Timestamp;
 use thiserror::Error;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use ulid::Ulid;
 
 use super::failure::Attempt;
@@ -21,6 +21,7 @@ use super::records::{Row, number, text, within};
 use super::{ATTEMPT_LIMIT, CALL_LIMIT, Change, StoreError, Tables};
 use crate::audit::{Actor, Event, Index, IndexKeys, Pen, Sealed, kept_until, month_of, partition};
 use crate::clock::{self, Deadline};
+use crate::unique;
 
 /// Shortest and longest pause before a transaction is tried again (DESIGN section 6, "Outcomes").
 const PAUSE_MS: std::ops::Range<u64> = 20..400;
@@ -151,11 +152,11 @@ async fn attempts(
     request: &TransactWriteItemsFluentBuilder,
     deadline: Deadline,
 ) -> (Verdict, Option<String>) {
-    let until = Instant::now() + deadline.cap(CALL_LIMIT);
+    let until = Deadline::after(deadline.cap(CALL_LIMIT));
     let mut doubt = None;
     let mut last = StoreError::Unavailable("no time left to try".into());
     for attempt in 0.. {
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.left();
         if left.is_zero() {
             break;
         }
@@ -179,7 +180,7 @@ async fn attempts(
                 StoreError::Unavailable(text)
             }
         };
-        sleep(pause(attempt).min(until.saturating_duration_since(Instant::now()))).await;
+        sleep(pause(attempt).min(until.left())).await;
     }
     (Verdict::Failed(last), doubt)
 }
@@ -210,7 +211,7 @@ const RETRYABLE: [&str; 4] =
 /// Full jitter: anything up to a bound that doubles with each attempt.
 fn pause(attempt: u32) -> Duration {
     let bound = PAUSE_MS.start.saturating_mul(2 << attempt.min(8)).min(PAUSE_MS.end);
-    let random = u64::try_from(Ulid::generate().random() & 0xffff_ffff).unwrap_or_default();
+    let random = u64::try_from(unique::random_bits() & 0xffff_ffff).unwrap_or_default();
     Duration::from_millis(PAUSE_MS.start + random % (bound - PAUSE_MS.start))
 }
 

@@ -1,6 +1,7 @@
 //! The service as its users see it: over HTTP, on the embedded stores, which it reaches through proxies that count, and
 //! that fail on demand.
 
+mod architecture;
 mod lifecycle;
 mod proxy;
 mod world;
