@@ -97,14 +97,14 @@ impl Change<'_> {
                 .update_expression(
                     "SET #state = :to, updated_at = :now, deleted_at = :now, deleted_by = :by, context = :context",
                 )
-                .as_read(record)
+                .if_as_read(record)
                 .deleted(record, by),
             Self::HardDelete { by, .. } => on(State::Purging)
                 .update_expression(
                     "SET #state = :to, updated_at = :now, deleted_at = :now, deleted_by = :by, context = :context, \
                      sweep = :sweep, due = :due",
                 )
-                .as_read(record)
+                .if_as_read(record)
                 .deleted(record, by)
                 .expression_attribute_values(":sweep", text(sweep_shard(&record.file_path)))
                 .expression_attribute_values(":due", number((now + FINISHING_TIME).as_millisecond())),
@@ -137,7 +137,7 @@ const AS_READ: &str = "#state = :from AND org_id = :org AND version = :version";
 /// Pieces that several updates share.
 trait UpdatePieces {
     fn now(self, to: State, now: Timestamp) -> Self;
-    fn as_read(self, record: &Record) -> Self;
+    fn if_as_read(self, record: &Record) -> Self;
     fn deleted(self, record: &Record, by: &UserId) -> Self;
 }
 
@@ -148,7 +148,7 @@ impl UpdatePieces for UpdateBuilder {
             .expression_attribute_values(":now", text(clock::whole_seconds(now).to_string()))
     }
 
-    fn as_read(self, record: &Record) -> Self {
+    fn if_as_read(self, record: &Record) -> Self {
         self.condition_expression(AS_READ)
             .expression_attribute_values(":from", text(record.state.name()))
             .expression_attribute_values(":org", text(&record.org_id))

@@ -25,7 +25,7 @@ async fn a_receipt_is_uploaded_signed_for_read_deleted_and_all_of_it_is_in_the_l
     world.delete(&accountant, &path, false).await.ok();
     world.metadata(&accountant, &path).await.refused(404, "file_not_found");
     world.sign(&accountant, &path).await.refused(404, "file_not_found");
-    assert_eq!(world.objects().await, [path.clone()], "a soft delete leaves the object");
+    assert_eq!(world.objects().await, std::slice::from_ref(&path), "a soft delete leaves the object");
 
     world.delete(&admin, &path, true).await.ok();
     assert!(world.objects().await.is_empty());

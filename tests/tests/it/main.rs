@@ -1,6 +1,8 @@
 //! The service as its users see it: over HTTP, on the embedded stores, which it reaches through proxies that count, and
 //! that fail on demand.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
+
 mod architecture;
 mod lifecycle;
 mod proxy;
