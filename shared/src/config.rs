@@ -6,6 +6,7 @@ use std::fmt;
 
 use lambda_http::http::Uri;
 use thiserror::Error;
+use tracing::Level;
 
 use crate::secret::Secret;
 
@@ -70,6 +71,15 @@ pub struct TokenConfig {
     pub audience: Option<String>,
 }
 
+/// How a function logs. Set by Lambda from the function's logging configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `AWS_LAMBDA_LOG_LEVEL`: `TRACE` to `FATAL`; default `INFO`.
+    pub level: Level,
+    /// `AWS_LAMBDA_LOG_FORMAT`: `JSON` for JSON; default: readable lines.
+    pub json: bool,
+}
+
 /// Everything that is wrong with the configuration, so that it is mended in one go.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct ConfigError(Vec<String>);
@@ -102,6 +112,20 @@ impl Config {
             policies: vars.policies(),
         };
         if vars.errors.is_empty() { Ok(config) } else { Err(ConfigError(vars.errors)) }
+    }
+}
+
+impl LogConfig {
+    /// Reads the process's environment. What is not understood is the default: a function must start and say so.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let variable = |name| std::env::var(name).unwrap_or_default();
+        let level = match variable("AWS_LAMBDA_LOG_LEVEL").to_ascii_uppercase().as_str() {
+            // Rust's libraries know no level above ERROR.
+            "FATAL" => Level::ERROR,
+            level => level.parse().unwrap_or(Level::INFO),
+        };
+        Self { level, json: variable("AWS_LAMBDA_LOG_FORMAT").eq_ignore_ascii_case("json") }
     }
 }
 

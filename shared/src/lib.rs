@@ -12,6 +12,7 @@ pub mod file_name;
 pub mod files;
 pub mod http;
 pub mod ids;
+pub mod logs;
 pub mod path;
 pub mod problem;
 pub mod record;

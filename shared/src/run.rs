@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 
-use lambda_http::{Error, Request, service_fn, tracing};
+use lambda_http::{Error, Request, service_fn};
 
 use crate::app::{App, StartError};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, LogConfig};
 use crate::http::{Configured, Endpoint};
+use crate::logs;
 
 /// Runs an endpoint on Lambda, or on whatever offers Lambda's runtime API.
 ///
@@ -16,7 +17,7 @@ use crate::http::{Configured, Endpoint};
 /// # Errors
 /// If the policies or the token's settings are wrong, or the runtime API goes away.
 pub async fn run(endpoint: Endpoint) -> Result<(), Error> {
-    tracing::init_default_subscriber();
+    logs::init(&LogConfig::from_env());
     let app = configure(Config::from_env())?;
     let (endpoint, app) = (&endpoint, &app);
     lambda_http::run(service_fn(async |request: Request| {
@@ -29,7 +30,7 @@ fn configure(config: Result<Config, ConfigError>) -> Result<Configured, StartErr
     match config {
         Ok(config) => App::new(&config).map(Ok),
         Err(error) => {
-            ::tracing::error!(reason = %error, "Storage service not properly configured");
+            tracing::error!(reason = %error, "Storage service not properly configured");
             Ok(Err(error))
         }
     }
