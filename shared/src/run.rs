@@ -2,11 +2,11 @@
 
 use std::convert::Infallible;
 
-use lambda_http::{Error, Request, service_fn};
+use lambda_http::{Error, LambdaEvent, lambda_runtime, service_fn};
 
 use crate::app::{App, StartError};
 use crate::config::{Config, ConfigError, LogConfig};
-use crate::http::{Configured, Endpoint};
+use crate::http::{Configured, Endpoint, Event, Reply};
 use crate::logs;
 
 /// Runs an endpoint on Lambda, or on whatever offers Lambda's runtime API.
@@ -20,8 +20,9 @@ pub async fn run(endpoint: Endpoint) -> Result<(), Error> {
     logs::init(&LogConfig::from_env());
     let app = configure(Config::from_env())?;
     let (endpoint, app) = (&endpoint, &app);
-    lambda_http::run(service_fn(async |request: Request| {
-        Ok::<_, Infallible>(endpoint.serve(app, request).await)
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Event>| {
+        let request = event.payload.into_request(event.context);
+        Ok::<_, Infallible>(Reply::from(endpoint.serve(app, request).await))
     }))
     .await
 }

@@ -1,7 +1,6 @@
 //! The functions behind one address. Every request takes the way it takes when deployed: HTTP, event, handler, answer,
 //! HTTP, within Lambda's limits.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +10,9 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{Method, Response, StatusCode, header};
 use jiff::SignedDuration;
-use lambda_http::request::LambdaRequest;
-use lambda_http::{Adapter, Context, LambdaEvent, Service, service_fn};
+use lambda_http::Context;
 use shared::clock;
-use shared::http::{BASE_PATH, Configured, Endpoint};
+use shared::http::{BASE_PATH, Configured, Endpoint, Event, Reply};
 use shared::problem::Problem;
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -109,16 +107,15 @@ pub async fn invoke(
     context.deadline = end.as_millisecond().try_into().unwrap_or_default();
 
     let payload =
-        serde_json::from_str::<LambdaRequest>(&event).map_err(|_| Refusal::Broken("event not understood"))?;
+        serde_json::from_str::<Event>(&event).map_err(|_| Refusal::Broken("event not understood"))?;
     drop(event);
     let invocation = tokio::spawn(async move {
-        let serve = |request| async { Ok::<_, Infallible>(endpoint.serve(&app, request).await) };
-        let answer = Adapter::from(service_fn(serve)).call(LambdaEvent::new(payload, context)).await;
-        answer.map(|answer| serde_json::to_string(&answer))
+        let answer = endpoint.serve(&app, payload.into_request(context)).await;
+        serde_json::to_string(&Reply::from(answer))
     });
     let answer = match invocation.await {
-        Ok(Ok(Ok(answer))) => answer,
-        Ok(_) => return Err(Refusal::Broken("answer cannot be written")),
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => return Err(Refusal::Broken("answer cannot be written")),
         Err(_) => return Err(Refusal::Broken("panic")),
     };
     if answer.len() > MAX_PAYLOAD_BYTES {

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use lambda_http::http::{HeaderMap, header};
-use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt};
 
 use super::body::Query;
+use super::event::Origin;
 use crate::app::App;
 use crate::attempt::Attempt;
 use crate::audit::{Action, Actor, Related};
@@ -35,9 +35,10 @@ pub struct Call {
 impl Call {
     pub(super) fn new(app: &App, request: Request, rest: String) -> Result<Self, Problem> {
         let context = request.lambda_context();
-        let (ip, user_agent) = client(&request);
-        let query = request.uri().query().unwrap_or_default().to_owned();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let Some(Origin { query, ip, user_agent }) = parts.extensions.remove() else {
+            return Err(Problem::Internal("a request that came in no event".into()));
+        };
         let principal = authenticate(app, &parts.headers)?;
         let actor = Actor {
             org: principal.org().clone(),
@@ -67,17 +68,6 @@ impl Call {
     /// [`Problem::Invalid`] if one stands there twice, or is not of this endpoint.
     pub fn query(&self, known: &[&str]) -> Result<Query, Problem> {
         Query::parse(&self.query, known)
-    }
-}
-
-/// The client's address and user agent, as the gateway saw them: not what headers claim.
-fn client(request: &Request) -> (String, String) {
-    match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV2(context)) => (
-            context.http.source_ip.clone().unwrap_or_default(),
-            context.http.user_agent.clone().unwrap_or_default(),
-        ),
-        _ => (String::new(), String::new()),
     }
 }
 

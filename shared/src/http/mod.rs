@@ -3,6 +3,7 @@
 
 mod body;
 mod call;
+mod event;
 mod form;
 mod store;
 
@@ -21,6 +22,7 @@ use crate::problem::Problem;
 
 pub use body::{MAX_JSON_BYTES, Query};
 pub use call::Call;
+pub use event::{Event, Reply};
 pub use form::{FileField, Form, MAX_FILE_BYTES, MAX_PARTS};
 pub use store::store;
 
