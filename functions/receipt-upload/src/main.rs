@@ -1,6 +1,8 @@
 //! The function's process.
 
+use std::process::ExitCode;
+
 #[tokio::main]
-async fn main() -> Result<(), lambda_http::Error> {
+async fn main() -> ExitCode {
     shared::run(receipt_upload::ENDPOINT).await
 }
