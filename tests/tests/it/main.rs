@@ -1,9 +1,11 @@
 //! The service as its users see it: over HTTP, on the embedded stores, which it reaches through proxies that count, and
 //! that fail on demand.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that fails panics")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
 
 mod architecture;
+mod binary;
 mod lifecycle;
 mod proxy;
+mod runtime;
 mod world;
