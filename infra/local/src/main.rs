@@ -9,6 +9,7 @@ use local::gateway;
 use local::stack::{Options, Stack};
 use local::token::Identity;
 use shared::config::DEVELOPMENT_JWT_SECRET;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// The storage service on this machine: all functions, an embedded S3 and an embedded DynamoDB, in one process.
@@ -97,8 +98,10 @@ async fn run(run: Run, jwt_secret: String) -> Result<(), String> {
         policies,
     };
     let stack = Stack::start(&options).await.map_err(|error| error.to_string())?;
+    // Before anybody is told that it runs: from then on a signal means a clean stop.
+    let stop_signal = stop_signal().map_err(|error| error.to_string())?;
     announce(&stack, &options).map_err(|error| error.to_string())?;
-    stop_signal().await.map_err(|error| error.to_string())?;
+    stop_signal.await;
     eprintln!("stopping");
     stack.stop().await;
     Ok(())
@@ -125,12 +128,16 @@ fn announce(stack: &Stack, options: &Options) -> io::Result<()> {
     out.flush()
 }
 
-async fn stop_signal() -> io::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminate.recv() => Ok(()),
-    }
+/// Resolves when somebody asks the process to end. They may ask from the moment that this returns.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 fn variable(name: &str) -> Option<String> {
