@@ -8,4 +8,5 @@ mod binary;
 mod lifecycle;
 mod proxy;
 mod runtime;
+mod stack;
 mod world;
