@@ -7,6 +7,7 @@ mod architecture;
 mod binary;
 mod lifecycle;
 mod proxy;
+mod races;
 mod runtime;
 mod stack;
 mod world;

@@ -3,13 +3,15 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use data_encoding::BASE64;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// A request that the functions made of a store.
@@ -24,6 +26,20 @@ pub struct Seen {
     pub body_bytes: usize,
     /// DynamoDB's answer; null for S3, or if there was none.
     pub answer: Value,
+    /// The answer's status; 0 if there was none.
+    pub status: u16,
+    pub arrived: Instant,
+    /// When the answer was passed on.
+    pub answered: Option<Instant>,
+}
+
+impl Seen {
+    /// The audit entry that a transaction writes: its last item.
+    pub fn entry(&self) -> shared::audit::Body {
+        let items = self.body["TransactItems"].as_array().unwrap();
+        let bytes = items.last().unwrap()["Put"]["Item"]["b"]["B"].as_str().unwrap();
+        shared::audit::Body::from_bytes(&BASE64.decode(bytes.as_bytes()).unwrap()).unwrap()
+    }
 }
 
 /// How the wire fails.
@@ -35,6 +51,8 @@ pub enum Fault {
     CutAfterSending,
     /// The request arrives late.
     Delay(Duration),
+    /// The request arrives once the test says so.
+    Held(watch::Receiver<bool>),
     /// The store does what it is asked at once; its answer is late.
     DelayAnswer(Duration),
     /// The proxy answers instead of the store.
@@ -81,6 +99,8 @@ struct Rule {
 #[derive(Default)]
 struct State {
     seen: Vec<Seen>,
+    /// How many were taken before those.
+    taken: usize,
     rules: Vec<Rule>,
 }
 
@@ -141,7 +161,18 @@ impl Proxy {
 
     /// What was seen since the last call.
     pub fn take(&self) -> Vec<Seen> {
-        std::mem::take(&mut self.state.lock().unwrap().seen)
+        let mut state = self.state.lock().unwrap();
+        state.taken += state.seen.len();
+        std::mem::take(&mut state.seen)
+    }
+
+    /// Waits until what was seen since the last [`Proxy::take`] is enough.
+    pub async fn until(&self, what: &str, enough: impl Fn(&[Seen]) -> bool) {
+        let begun = Instant::now();
+        while !enough(&self.state.lock().unwrap().seen) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "never seen: {what}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// The operations seen since the last call, in order.
@@ -179,12 +210,15 @@ async fn pass(
         body: target.and_then(|_| serde_json::from_slice(&body).ok()).unwrap_or_default(),
         body_bytes: body.len(),
         answer: Value::Null,
+        status: 0,
+        arrived: Instant::now(),
+        answered: None,
     };
     let (index, fault) = {
         let mut state = state.lock().unwrap();
         let fault = state.rules.iter_mut().find_map(|rule| rule.apply(&seen));
         state.seen.push(seen);
-        (state.seen.len() - 1, fault)
+        (state.taken + state.seen.len() - 1, fault)
     };
     let forward = || forward(&client, upstream, &parts.method, &parts.uri, &parts.headers, body.clone());
     let answer = match fault {
@@ -196,6 +230,10 @@ async fn pass(
         }
         Some(Fault::Delay(time)) => {
             tokio::time::sleep(time).await;
+            forward().await
+        }
+        Some(Fault::Held(mut release)) => {
+            let _ = release.wait_for(|released| *released).await;
             forward().await
         }
         Some(Fault::DelayAnswer(time)) => {
@@ -215,11 +253,15 @@ async fn pass(
         }
     };
     let (parts, body) = answer.into_parts();
-    if target.is_some()
-        && let Some(seen) = state.lock().unwrap().seen.get_mut(index)
-    {
-        seen.answer = serde_json::from_slice(&body).unwrap_or_default();
+    let mut state = state.lock().unwrap();
+    let taken = state.taken;
+    if let Some(seen) = index.checked_sub(taken).and_then(|index| state.seen.get_mut(index)) {
+        if target.is_some() {
+            seen.answer = serde_json::from_slice(&body).unwrap_or_default();
+        }
+        (seen.status, seen.answered) = (parts.status.as_u16(), Some(Instant::now()));
     }
+    drop(state);
     Ok(Response::from_parts(parts, Body::from(body)))
 }
 

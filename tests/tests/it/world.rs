@@ -30,6 +30,8 @@ pub struct World {
     /// Between the functions and the embedded DynamoDB.
     pub dynamodb: Proxy,
     pub stack: Stack,
+    /// The functions' configuration.
+    pub config: Config,
     api: SocketAddr,
     pub http: reqwest::Client,
     behind: Behind,
@@ -98,7 +100,7 @@ impl World {
         let api = listener.local_addr().unwrap();
         stack.serve(listener, Ok(App::new(&config).unwrap()));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { s3, dynamodb, api, http, behind: Behind::new(&direct), stack }
+        Self { s3, dynamodb, config, api, http, behind: Behind::new(&direct), stack }
     }
 
     /// A token for somebody of [`ORG`]; the user's id is 1.
@@ -204,6 +206,12 @@ impl World {
             keys.extend(page.unwrap().contents().iter().filter_map(|object| object.key().map(str::to_owned)));
         }
         keys
+    }
+
+    /// The bytes of an object.
+    pub async fn object(&self, key: &str) -> Vec<u8> {
+        let object = self.behind.s3.get_object().bucket("storage").key(key).send().await.unwrap();
+        object.body.collect().await.unwrap().to_vec()
     }
 
     /// The embedded S3 itself.

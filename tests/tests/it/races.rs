@@ -1,0 +1,309 @@
+//! Many at once: nothing is overwritten, nothing happens twice, nobody waits for somebody else's answer.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::json;
+use shared::app::App;
+use shared::attempt::Attempt;
+use shared::audit::{Action, Actor, Body};
+use shared::clock::{self, Deadline};
+use shared::files::Files;
+use shared::ids::{OrgId, UserId};
+use shared::record::{Record, State};
+use tokio::sync::watch;
+
+use crate::proxy::{Fault, Proxy, Seen};
+use crate::world::{Answer, JPEG, ORG, World};
+
+/// A JPEG that differs from all others of a test.
+fn jpeg(number: usize) -> Vec<u8> {
+    [JPEG, format!("{number}").as_bytes()].concat()
+}
+
+async fn fifty_uploads_of_one_name(world: &World, add_timestamp: &'static str) -> Vec<Answer> {
+    let token = world.token("accountant");
+    let answers = join_all((0..50).map(|number| {
+        let part = reqwest::multipart::Part::bytes(jpeg(number)).file_name("receipt.jpg");
+        let form = World::receipt(part).text("add_timestamp", add_timestamp);
+        world.upload(&token, "receipt-upload", form)
+    }))
+    .await;
+    for (number, answer) in answers.iter().enumerate() {
+        match answer.status.as_u16() {
+            200 => assert_eq!(world.object(&answer.path()).await, jpeg(number), "somebody else's bytes"),
+            409 => assert!(["path_exists", "upload_in_progress"].contains(&answer.code())),
+            _ => panic!("{}", answer.body),
+        }
+    }
+    let puts: Vec<_> = world.s3.take().into_iter().filter(|seen| seen.operation == "PUT").collect();
+    let keys: BTreeSet<_> = puts.iter().map(|seen| seen.uri.path()).collect();
+    assert_eq!(keys.len(), puts.len(), "a key is written once");
+    let stored: BTreeSet<_> =
+        answers.iter().filter(|answer| answer.status == 200).map(Answer::path).collect();
+    assert_eq!(stored, world.objects().await.into_iter().collect());
+    world.check_invariants().await;
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_uploads_of_one_name_at_once_become_fifty_files() {
+    let world = World::start().await;
+    let answers = fifty_uploads_of_one_name(&world, "true").await;
+    let stored: BTreeSet<_> = answers.into_iter().map(|answer| answer.ok().path()).collect();
+    assert_eq!(stored.len(), 50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_fifty_uploads_to_one_path_at_once_one_is_stored() {
+    let world = World::start().await;
+    let answers = fifty_uploads_of_one_name(&world, "false").await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+    let (stored, refused): (Vec<_>, Vec<_>) =
+        world.entries().await.into_iter().partition(|entry| entry.error.is_none());
+    assert_eq!((stored.len(), refused.len()), (1, 49), "every answer has its entry");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_url_is_issued_after_a_delete_has_committed() {
+    const RACES: usize = 200;
+    let world = World::start().await;
+    let (accountant, admin) = (world.token("accountant"), world.token("admin"));
+    let mut files = Vec::new();
+    for batch in 0..RACES / 20 {
+        let uploads = (0..20).map(|number| {
+            let form = World::receipt(World::jpeg(&format!("{}.jpg", batch * 20 + number)));
+            world.upload(&accountant, "receipt-upload", form)
+        });
+        files.extend(join_all(uploads).await.into_iter().map(|answer| answer.ok().path()));
+    }
+    world.dynamodb.take();
+
+    let (mut issued_while_deleting, mut refused_while_deleting) = (0, 0);
+    for (number, path) in files.iter().enumerate() {
+        let (hard, delete_first) = (number % 2 == 0, number % 4 < 2);
+        let sign = || world.sign(&accountant, path);
+        let delete = async {
+            world.delete(&admin, path, hard).await.ok();
+            // This one begins when the delete was answered.
+            sign().await.refused(404, "file_not_found");
+        };
+        let (first, second) = if delete_first {
+            let ((), first, second) = tokio::join!(delete, sign(), sign());
+            (first, second)
+        } else {
+            let (first, second, ()) = tokio::join!(sign(), sign(), delete);
+            (first, second)
+        };
+        for answer in [first, second] {
+            if answer.status == 200 {
+                issued_while_deleting += 1;
+            } else {
+                answer.refused(404, "file_not_found");
+                refused_while_deleting += 1;
+            }
+        }
+    }
+
+    let transactions =
+        world.dynamodb.take().into_iter().filter(|seen| seen.operation == "TransactWriteItems");
+    let committed: Vec<_> =
+        transactions.filter(|seen| seen.status == 200).map(|seen| (seen.entry(), seen)).collect();
+    let of = |action, path: &str| -> Vec<&Seen> {
+        let wanted = |entry: &Body| {
+            entry.action == action && entry.error.is_none() && entry.file_path().as_deref() == Some(path)
+        };
+        committed.iter().filter(|(entry, _)| wanted(entry)).map(|(_, seen)| seen).collect()
+    };
+    for path in &files {
+        let deletes = of(Action::Delete, path);
+        assert_eq!(deletes.len(), 1, "{path}");
+        for signing in of(Action::SignedUrlGenerated, path) {
+            assert!(
+                signing.arrived < deletes[0].answered.unwrap(),
+                "a URL for {path} was recorded by a transaction that began after the delete's had been answered"
+            );
+        }
+    }
+    let entries = world.entries().await;
+    let signed = entries.iter().filter(|entry| entry.action == Action::SignedUrlGenerated);
+    let (issued, refused): (Vec<_>, Vec<_>) = signed.partition(|entry| entry.error.is_none());
+    assert_eq!(issued.len(), issued_while_deleting, "each URL has its entry");
+    assert_eq!(refused.len(), refused_while_deleting + RACES, "and so has each refusal");
+    // If one side always won there was no race.
+    assert!(issued_while_deleting > 0 && refused_while_deleting > 0, "{issued_while_deleting} URLs");
+    world.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_delete_between_reading_and_recording_leaves_no_url() {
+    let world = World::start().await;
+    let (accountant, admin) = (world.token("accountant"), world.token("admin"));
+    for hard in [false, true] {
+        let path = world.a_receipt().await;
+        world.dynamodb.take();
+        let (release, held) = watch::channel(false);
+        world.dynamodb.fail("TransactWriteItems", 0, 1, Fault::Held(held));
+        let signing = world.sign(&accountant, &path);
+        let deleting = async {
+            world.dynamodb.until("the signing's transaction", |seen| seen.len() == 2).await;
+            world.delete(&admin, &path, hard).await.ok();
+            release.send_replace(true);
+        };
+        let (signed, ()) = tokio::join!(signing, deleting);
+        let signed = signed.refused(404, "file_not_found");
+        assert!(signed.body.get("url").is_none());
+        world.dynamodb.heal();
+    }
+    let entries = world.entries().await;
+    let signed: Vec<_> = entries.iter().filter(|entry| entry.action == Action::SignedUrlGenerated).collect();
+    assert_eq!(signed.len(), 2);
+    assert!(signed.iter().all(|entry| entry.error.is_some()));
+    world.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_sixteen_commits_of_one_upload_one_wins_and_one_entry_is_written() {
+    let world = World::start().await;
+    let app = App::new(&world.config).unwrap();
+    let deadline = Deadline::after(Duration::from_secs(10));
+    let record = reservation();
+    app.tables.reserve(&record, deadline).await.unwrap();
+    let etag = app.spaces.put(&record, JPEG.to_vec(), deadline).await.unwrap();
+
+    let actor = actor();
+    let outcomes = join_all((0..16).map(|_| async {
+        let mut attempt = Attempt::new(&app.tables, &actor, deadline, Action::Upload);
+        Files::new(&app, deadline).commit_upload(record.clone(), etag.clone(), &mut attempt).await
+    }))
+    .await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    let snapshot = world.snapshot().await;
+    assert_eq!(snapshot.objects, [record.file_path.clone()], "a loser takes nothing away");
+    assert_eq!(snapshot.records[&record.file_path], "ACTIVE");
+    assert_eq!(snapshot.entries.len(), 1);
+    world.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_requests_at_once_are_served_at_once() {
+    let world = World::start().await;
+    let accountant = world.token("accountant");
+    let form = |number| World::receipt(World::jpeg(&format!("{number}.jpg")));
+
+    // At each step of an upload, no request gets on before all fifty have got there.
+    let steps = [(&world.dynamodb, "PutItem"), (&world.s3, "PUT"), (&world.dynamodb, "TransactWriteItems")];
+    let uploads = join_all((0..50).map(|number| world.upload(&accountant, "receipt-upload", form(number))));
+    let uploaded = all_get_there(uploads, &steps).await;
+    let paths: Vec<_> = uploaded.into_iter().map(|answer| answer.ok().path()).collect();
+
+    world.dynamodb.take();
+    let steps = [(&world.dynamodb, "GetItem"), (&world.dynamodb, "TransactWriteItems")];
+    let signed =
+        all_get_there(join_all(paths.iter().map(|path| world.sign(&accountant, path))), &steps).await;
+    for answer in signed {
+        answer.ok();
+    }
+    let writers: BTreeSet<_> = world.entries().await.into_iter().map(|entry| entry.writer).collect();
+    assert_eq!(writers.len(), 50, "a writer serves one transaction at a time, and the next one after it");
+    world.check_invariants().await;
+}
+
+/// Answers fifty requests of which none gets past a step before all fifty wait there.
+async fn all_get_there(
+    requests: impl Future<Output = Vec<Answer>>,
+    steps: &[(&Proxy, &'static str)],
+) -> Vec<Answer> {
+    let releases = steps.iter().map(|(proxy, operation)| {
+        let (release, held) = watch::channel(false);
+        proxy.fail(operation, 0, usize::MAX, Fault::Held(held));
+        release
+    });
+    let releases: Vec<_> = releases.collect();
+    let passing = async {
+        for ((proxy, operation), release) in steps.iter().zip(releases) {
+            let enough = |seen: &[Seen]| {
+                // One that waited too long is sent again, and is still one.
+                let here = seen.iter().filter(|seen| seen.operation == *operation);
+                here.map(what_is_asked).collect::<BTreeSet<_>>().len() == 50
+            };
+            proxy.until(operation, enough).await;
+            release.send_replace(true);
+        }
+    };
+    let (answers, ()) = tokio::join!(requests, passing);
+    for (proxy, _) in steps {
+        proxy.heal();
+    }
+    answers
+}
+
+/// What tells two requests of one operation apart.
+fn what_is_asked(seen: &Seen) -> String {
+    let body = &seen.body;
+    format!("{} {} {} {}", seen.uri, body["ClientRequestToken"], body["Key"]["pk"], body["Item"]["pk"])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_hard_deletes_at_once_one_is_recorded_and_one_purge() {
+    let world = World::start().await;
+    let admin = world.token("admin");
+    for _ in 0..5 {
+        let path = world.a_receipt().await;
+        let answers = join_all((0..16).map(|_| world.delete(&admin, &path, true))).await;
+        assert!(answers.iter().any(|answer| answer.status == 200));
+        for answer in answers {
+            if answer.status != 200 {
+                answer.refused(404, "file_not_found");
+            }
+        }
+        let snapshot = world.snapshot().await;
+        assert_eq!(snapshot.records[&path], "PURGED");
+        for done in ["DELETE", "PURGE"] {
+            let line = format!("{ORG} {done} ok {path}");
+            assert_eq!(snapshot.entries.iter().filter(|entry| **entry == line).count(), 1, "{done}");
+        }
+        let failed = format!("{ORG} PURGE failed");
+        assert!(!snapshot.entries.iter().any(|entry| entry.starts_with(&failed)));
+    }
+    assert!(world.objects().await.is_empty());
+    world.check_invariants().await;
+}
+
+fn actor() -> Actor {
+    Actor {
+        org: OrgId::parse(ORG).unwrap(),
+        user: UserId::Number(1),
+        sub: "1".into(),
+        role: "accountant".into(),
+        ip: "127.0.0.1".into(),
+        device: "test".into(),
+        request_id: "request".into(),
+    }
+}
+
+/// A reservation as an upload makes it.
+fn reservation() -> Record {
+    let now = clock::whole_seconds(clock::now());
+    let fields = json!({
+        "pk": format!("{ORG}/accounting/receipt/receipt-456/receipt.jpg"),
+        "state": State::Pending,
+        "version": 0,
+        "upload_id": "01KB0000000000000000000000",
+        "lease": now.as_millisecond() + 60_000,
+        "org_id": ORG,
+        "system": "accounting",
+        "object_type": "receipt",
+        "object_id": "receipt-456",
+        "original_filename": "receipt.jpg",
+        "file_size": JPEG.len(),
+        "mime_type": "image/jpeg",
+        "sha256": "",
+        "uploaded_by": 1,
+        "owner": "1",
+        "created_at": now,
+        "updated_at": now,
+    });
+    serde_json::from_value(fields).unwrap()
+}
