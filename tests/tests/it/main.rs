@@ -10,4 +10,5 @@ mod proxy;
 mod races;
 mod runtime;
 mod stack;
+mod wire;
 mod world;

@@ -96,11 +96,14 @@ impl World {
         config.spaces.endpoint = format!("http://{}", s3.address);
         config.tables.endpoint = Some(format!("http://{}", dynamodb.address));
         change(&mut config);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let api = listener.local_addr().unwrap();
-        stack.serve(listener, Ok(App::new(&config).unwrap()));
+        let api = serve(&mut stack, &config).await;
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { s3, dynamodb, config, api, http, behind: Behind::new(&direct), stack }
+    }
+
+    /// Serves the functions at one more address, on another configuration.
+    pub async fn serve(&mut self, config: &Config) -> SocketAddr {
+        serve(&mut self.stack, config).await
     }
 
     /// A token for somebody of [`ORG`]; the user's id is 1.
@@ -236,6 +239,13 @@ impl World {
         }
         check_chains(&self.entries().await);
     }
+}
+
+async fn serve(stack: &mut Stack, config: &Config) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    stack.serve(listener, Ok(App::new(config).unwrap()));
+    address
 }
 
 /// Every writer's entries count from 0 without a gap, and each names the hash of the one before.
