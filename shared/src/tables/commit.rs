@@ -133,6 +133,7 @@ impl Tables {
         let (pk, sk) = key(entry);
         let get = self.client.get_item().table_name(&self.log).key("pk", pk).key("sk", sk);
         let get = get.consistent_read(true).projection_expression("pk");
+        let get = get.return_consumed_capacity(ReturnConsumedCapacity::Total);
         Ok(within(deadline, get.send()).await?.item.is_some())
     }
 

@@ -5,7 +5,9 @@
 
 mod architecture;
 mod binary;
+mod costs;
 mod lifecycle;
+mod log_rows;
 mod proxy;
 mod races;
 mod runtime;
