@@ -1,4 +1,4 @@
-//! What an operation costs, compared with the table in `shared/docs/costs.md`, and how large an entry is.
+//! What an operation costs, compared with the table in `shared/docs/architecture.md`, and how large an entry is.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +22,7 @@ use crate::log_rows;
 use crate::proxy::{Fault, Seen};
 use crate::world::{Answer, JPEG, World};
 
-const TABLE: &str = include_str!("../../../shared/docs/costs.md");
+const TABLE: &str = include_str!("../../../shared/docs/architecture.md");
 
 const ORG: &str = "0b9f2c1e-6f3a-4d55-9a57-3e1d2c4b5a60";
 const OBJECT: &str = "7c9e6679-7425-40de-944b-e07fc1f90ae7";

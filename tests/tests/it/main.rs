@@ -2,6 +2,7 @@
 //! that fail on demand.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
+#![expect(unreachable_pub, reason = "what modules share, in a binary that nobody imports")]
 
 mod architecture;
 mod binary;
