@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{Method, Response, StatusCode, header};
+use futures_util::StreamExt;
 use jiff::SignedDuration;
 use lambda_http::Context;
 use shared::clock;
@@ -65,8 +66,7 @@ async fn handle(
         let body = Problem::NoRoute.body(&request_id).to_string();
         return plain(StatusCode::NOT_FOUND, "application/problem+json", body);
     };
-    // A body of this size makes an event that is larger.
-    let Ok(body) = to_bytes(body, MAX_PAYLOAD_BYTES).await else { return too_large() };
+    let Some(body) = read(body).await else { return too_large() };
     let event = event::from_request(&parts, &body, &client.ip().to_string(), &request_id, clock::now());
     drop(body);
     match invoke(endpoint, app, event.to_string(), request_id).await {
@@ -123,6 +123,19 @@ pub async fn invoke(
     }
     let answer = serde_json::from_str::<Answer>(&answer).ok().and_then(Answer::into_response);
     answer.ok_or(Refusal::Broken("answer not understood"))
+}
+
+/// A body, unless it alone is larger than any event. Such a one is read to its end all the same: many clients look for
+/// an answer only when they have sent everything.
+async fn read(body: Body) -> Option<Bytes> {
+    let mut chunks = body.into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        if bytes.len() <= MAX_PAYLOAD_BYTES {
+            bytes.extend_from_slice(&chunk.ok()?);
+        }
+    }
+    (bytes.len() <= MAX_PAYLOAD_BYTES).then(|| bytes.into())
 }
 
 fn endpoint_of(path: &str) -> Option<Endpoint> {
