@@ -7,6 +7,7 @@ use multer::{Constraints, Multipart, SizeLimit};
 
 use super::Call;
 use super::body::flag;
+use super::disposition::Disposition;
 use crate::audit::Related;
 use crate::problem::Problem;
 
@@ -15,6 +16,8 @@ use crate::problem::Problem;
 pub const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
 /// Most parts in a form (DESIGN section 8).
 pub const MAX_PARTS: usize = 20;
+/// Shortest and longest boundary (RFC 2046, section 5.1.1); multer takes an empty one, which is everywhere.
+const BOUNDARY_BYTES: std::ops::RangeInclusive<usize> = 1..=70;
 /// Longest text field.
 const MAX_FIELD_BYTES: usize = 1024;
 /// Longest original name: what it becomes in a key is far shorter, but it is kept and shown verbatim.
@@ -52,7 +55,11 @@ impl Form {
         const COMMON: [&str; 3] = ["related_object_type", "related_object_id", "add_timestamp"];
         let known: Vec<&str> = own_fields.iter().chain(&COMMON).copied().collect();
         let (file, fields) = parts(call, &known).await?;
-        let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        // An empty field counts as none, as it does in a query: HTML forms send what nobody has filled in.
+        let field = |name: &str| {
+            let field = fields.iter().find(|(key, value)| key == name && !value.is_empty());
+            field.map(|(_, value)| value.clone())
+        };
         Ok(Self {
             add_timestamp: flag("add_timestamp", field("add_timestamp").as_deref(), true)?,
             related: Related::parse(field("related_object_type"), field("related_object_id"))?,
@@ -74,15 +81,17 @@ impl Form {
 type Parts = (Option<FileField>, Vec<(String, String)>);
 
 async fn parts(call: &mut Call, known: &[&str]) -> Result<Parts, Problem> {
-    let boundary = multer::parse_boundary(call.content_type())
-        .map_err(|_| malformed("expected multipart/form-data with a boundary"))?;
+    let boundary = multer::parse_boundary(call.content_type()).ok();
+    let boundary = boundary
+        .filter(|boundary| BOUNDARY_BYTES.contains(&boundary.len()))
+        .ok_or_else(|| malformed("expected multipart/form-data with a boundary"))?;
     // The body is moved, not copied: it is most of what the function holds in memory.
     let bytes = match std::mem::replace(&mut call.body, Body::Empty) {
         Body::Text(text) => text.into_bytes(),
         Body::Binary(bytes) => bytes,
         _ => Vec::new(),
     };
-    let limits = SizeLimit::new().per_field(MAX_FIELD_BYTES as u64).for_field("file", MAX_FILE_BYTES as u64);
+    let limits = SizeLimit::new().per_field(MAX_FILE_BYTES as u64);
     let body = stream::iter([Ok::<_, std::convert::Infallible>(bytes)]);
     let mut multipart = Multipart::with_constraints(body, boundary, Constraints::new().size_limit(limits));
 
@@ -93,7 +102,10 @@ async fn parts(call: &mut Call, known: &[&str]) -> Result<Parts, Problem> {
         if count > MAX_PARTS {
             return Err(malformed(&format!("more than {MAX_PARTS} parts")));
         }
-        let Some(name) = field.name().map(str::to_owned) else { return Err(malformed("a part has no name")) };
+        let Some(header) = field.headers().get(CONTENT_DISPOSITION) else {
+            return Err(malformed("a part has no name"));
+        };
+        let Disposition { name, file_name } = Disposition::parse(header.as_bytes()).map_err(malformed)?;
         if field.content_type().is_some_and(|kind| kind.type_() == "multipart") {
             return Err(malformed("a part is a multipart itself"));
         }
@@ -101,53 +113,38 @@ async fn parts(call: &mut Call, known: &[&str]) -> Result<Parts, Problem> {
             if file.is_some() {
                 return Err(malformed("field given twice: file"));
             }
-            let original = original_name(&field)?;
+            if file_name.as_ref().is_some_and(|name| name.len() > MAX_ORIGINAL_NAME_BYTES) {
+                return Err(malformed(&format!(
+                    "the file's name is longer than {MAX_ORIGINAL_NAME_BYTES} bytes"
+                )));
+            }
             let media_type = field.content_type().map(ToString::to_string);
-            let bytes = field.bytes().await.map_err(refused)?.into();
-            file = Some(FileField { name: original, media_type, bytes });
+            let bytes = field.bytes().await.map_err(|error| match error {
+                multer::Error::FieldSizeExceeded { .. } => {
+                    Problem::TooLarge { max_bytes: MAX_FILE_BYTES as u64 }
+                }
+                other => refused(other),
+            })?;
+            file = Some(FileField { name: file_name, media_type, bytes: bytes.into() });
         } else if !known.contains(&name.as_str()) {
             return Err(malformed(&format!("unknown field: {name} (known: file, {})", known.join(", "))));
         } else if fields.iter().any(|(other, _)| *other == name) {
             return Err(malformed(&format!("field given twice: {name}")));
         } else {
-            let bytes = field.bytes().await.map_err(refused)?;
+            let too_long = || malformed(&format!("{name} is longer than {MAX_FIELD_BYTES} bytes"));
+            let bytes = field.bytes().await.map_err(|error| match error {
+                multer::Error::FieldSizeExceeded { .. } => too_long(),
+                other => refused(other),
+            })?;
+            if bytes.len() > MAX_FIELD_BYTES {
+                return Err(too_long());
+            }
             let value =
                 std::str::from_utf8(&bytes).map_err(|_| malformed(&format!("{name} is not UTF-8")))?;
             fields.push((name, value.to_owned()));
         }
     }
     Ok((file, fields))
-}
-
-/// The file's name as its owner knows it.
-///
-/// Browsers and curl write a quote as `%22`, CR as `%0D` and LF as `%0A`, and nothing else (WHATWG HTML, "multipart form
-/// data"); other clients write `filename*` (RFC 8187) although RFC 7578 asks them not to.
-fn original_name(field: &multer::Field<'_>) -> Result<Option<String>, Problem> {
-    let header = field.headers().get(CONTENT_DISPOSITION).map(|value| value.as_bytes()).unwrap_or_default();
-    let header = std::str::from_utf8(header).map_err(|_| malformed("the file's name is not UTF-8"))?;
-    // Every other piece is inside quotes, where the same words would be part of a name.
-    let mut parameters = header.split('"').step_by(2).flat_map(|unquoted| unquoted.split(';'));
-    let extended = parameters.find_map(|parameter| parameter.trim().strip_prefix("filename*="));
-    let name = match extended {
-        Some(value) => {
-            let (charset, rest) = value.split_once('\'').ok_or_else(|| malformed("broken filename*"))?;
-            let (_, encoded) = rest.split_once('\'').ok_or_else(|| malformed("broken filename*"))?;
-            if !charset.eq_ignore_ascii_case("utf-8") {
-                return Err(malformed("filename* is not in UTF-8"));
-            }
-            let name = percent_encoding::percent_decode_str(encoded).decode_utf8();
-            Some(name.map_err(|_| malformed("the file's name is not UTF-8"))?.into_owned())
-        }
-        None => field.file_name().map(|name| {
-            let name = name.replace("%22", "\"");
-            name.replace("%0D", "\r").replace("%0d", "\r").replace("%0A", "\n").replace("%0a", "\n")
-        }),
-    };
-    if name.as_ref().is_some_and(|name| name.len() > MAX_ORIGINAL_NAME_BYTES) {
-        return Err(malformed(&format!("the file's name is longer than {MAX_ORIGINAL_NAME_BYTES} bytes")));
-    }
-    Ok(name.filter(|name| !name.is_empty()))
 }
 
 fn missing(name: &str) -> Problem {
@@ -158,16 +155,7 @@ fn malformed(what: &str) -> Problem {
     Problem::invalid("invalid_form", format!("Invalid form: {what}"))
 }
 
+/// multer's texts tell of the form's structure, not of its content.
 fn refused(error: multer::Error) -> Problem {
-    match error {
-        multer::Error::FieldSizeExceeded { field_name: Some(name), .. } if name == "file" => {
-            Problem::TooLarge { max_bytes: MAX_FILE_BYTES as u64 }
-        }
-        multer::Error::FieldSizeExceeded { field_name, .. } => {
-            let name = field_name.unwrap_or_default();
-            malformed(&format!("{name} is longer than {MAX_FIELD_BYTES} bytes"))
-        }
-        // multer's texts tell of the form's structure, not of its content.
-        other => malformed(&other.to_string()),
-    }
+    malformed(&error.to_string())
 }

@@ -3,6 +3,7 @@
 
 mod body;
 mod call;
+mod disposition;
 mod event;
 mod form;
 mod store;
