@@ -30,8 +30,12 @@ impl Call {
         if bytes.len() > MAX_JSON_BYTES {
             return Err(Problem::TooLarge { max_bytes: MAX_JSON_BYTES as u64 });
         }
-        serde_json::from_slice(bytes)
-            .map_err(|error| Problem::invalid("invalid_body", format!("Invalid JSON body: {error}")))
+        let invalid = |what: &str| Problem::invalid("invalid_body", format!("Invalid JSON body: {what}"));
+        // serde takes an array of the fields' values for the object.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(invalid("expected an object"));
+        }
+        serde_json::from_slice(bytes).map_err(|error| invalid(&error.to_string()))
     }
 
     pub(super) fn content_type(&self) -> &str {
