@@ -88,7 +88,9 @@ fn limit(text: &str) -> Result<usize, Problem> {
 }
 
 fn cursor(text: &str) -> Result<Ulid, Problem> {
-    Ulid::from_string(text).map_err(|_| Problem::invalid("invalid_cursor", "Invalid cursor"))
+    // The crate drops what does not fit into 128 bits; a cursor of ours reads as it was written.
+    let cursor = Ulid::from_string(text).ok().filter(|cursor| cursor.to_string() == text);
+    cursor.ok_or_else(|| Problem::invalid("invalid_cursor", "Invalid cursor"))
 }
 
 fn answer(page: &LogPage) -> Result<Answer, Problem> {
