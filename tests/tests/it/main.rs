@@ -4,13 +4,22 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
 #![expect(unreachable_pub, reason = "what modules share, in a binary that nobody imports")]
 
+mod absence;
 mod architecture;
 mod binary;
+mod bodies;
 mod costs;
+mod files;
+mod forms;
 mod lifecycle;
 mod log_rows;
+mod names;
+mod paths;
 mod proxy;
 mod races;
+mod raw;
+mod refusals;
+mod roles;
 mod runtime;
 mod stack;
 mod wire;
