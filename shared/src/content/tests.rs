@@ -382,7 +382,7 @@ fn no_content_takes_long_or_panics() {
                 let start = Instant::now();
                 let _ = attach(name, "", &bytes);
                 assert!(
-                    start.elapsed() < Duration::from_secs(5),
+                    start.elapsed() < Duration::from_secs(20),
                     "{name} of {signature:?}: {:?}",
                     start.elapsed()
                 );

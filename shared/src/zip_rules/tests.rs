@@ -120,12 +120,12 @@ fn zip_with(entries: &[Forged], end: &EndRecord) -> Vec<u8> {
     out
 }
 
-/// Checks, and fails the test if that takes long.
+/// Checks, and fails the test if that explodes. It takes milliseconds; the bound is that of a machine busy with more.
 fn timed(bytes: &[u8]) -> Result<ZipSummary, ZipError> {
     let start = Instant::now();
     let result = check(bytes);
     let taken = start.elapsed();
-    assert!(taken < Duration::from_secs(1), "took {taken:?}");
+    assert!(taken < Duration::from_secs(20), "took {taken:?}");
     result
 }
 
