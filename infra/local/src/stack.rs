@@ -137,9 +137,12 @@ impl Stack {
         let spaces = Spaces::open(&stack._data.path().join("spaces"), vec![CorsRule::development()])?;
         stack.servers.spawn(spaces.serve(s3, stack.stopped()));
 
-        let file = stack._data.path().join("dynamodb.sqlite");
-        let database = Database::new(&file.to_string_lossy())
-            .map_err(|error| StartError::Database(error.to_string()))?;
+        let database = match &options.data {
+            Some(_) => Database::new(&stack._data.path().join("dynamodb.sqlite").to_string_lossy()),
+            // What nobody keeps need not wait for a disk.
+            None => Database::memory(),
+        };
+        let database = database.map_err(|error| StartError::Database(error.to_string()))?;
         let stopped = stack.stopped();
         stack.servers.spawn(async move {
             if let Err(error) = dynoxide::server::serve_with_shutdown(dynamodb, database, stopped).await {
