@@ -87,10 +87,10 @@ fn limit(text: &str) -> Result<usize, Problem> {
     limit.ok_or_else(|| Problem::invalid("invalid_limit", format!("Invalid limit: 1 to {MAX_LIMIT}")))
 }
 
+/// Only what we gave out: the reader of ULIDs also takes texts that stand for no or for another id.
 fn cursor(text: &str) -> Result<Ulid, Problem> {
-    // The crate drops what does not fit into 128 bits; a cursor of ours reads as it was written.
-    let cursor = Ulid::from_string(text).ok().filter(|cursor| cursor.to_string() == text);
-    cursor.ok_or_else(|| Problem::invalid("invalid_cursor", "Invalid cursor"))
+    let id = Ulid::from_string(text).ok().filter(|id| id.to_string() == text);
+    id.ok_or_else(|| Problem::invalid("invalid_cursor", "Invalid cursor"))
 }
 
 fn answer(page: &LogPage) -> Result<Answer, Problem> {

@@ -17,6 +17,8 @@ use crate::path::FilePath;
 const FIRST_MONTH: (i16, i8) = (2026, 1);
 /// Rows that one page looks at, at most, where the filter is not the index's own.
 const SCAN_LIMIT: usize = 2_000;
+/// Rows of one read then, however few are wanted: few round trips, each far below the 1 MB that one query answers.
+const SCAN_STEP: usize = 200;
 
 /// Which entries of an organisation's log.
 #[derive(Debug, Clone)]
@@ -101,7 +103,7 @@ impl Tables {
         Ok(LogPage::new(entries, false))
     }
 
-    /// A partition's entries of one action, read in pages and sifted here, at most [`SCAN_LIMIT`] of them.
+    /// A partition's entries of one action, read in pages and sifted here, at most about [`SCAN_LIMIT`] of them.
     async fn filtered(
         &self,
         partition: &[Partition],
@@ -109,17 +111,20 @@ impl Tables {
         query: &LogQuery,
         deadline: Deadline,
     ) -> Result<LogPage, StoreError> {
-        let (mut below, mut page, mut scanned) = (query.below, LogPage::default(), 0);
+        let (mut below, mut entries, mut scanned) = (query.below, Vec::new(), 0);
         loop {
-            let limit = query.limit - page.entries.len();
-            let (found, more) = self.merged(partition, below, limit, deadline).await?;
+            let (found, more) = self.merged(partition, below, SCAN_STEP, deadline).await?;
             scanned += found.len();
             below = found.last().map_or(below, |(id, _)| *id);
-            page.entries
-                .extend(found.into_iter().map(|(_, entry)| entry).filter(|entry| entry.action == action));
-            if !more || page.entries.len() == query.limit || scanned >= SCAN_LIMIT {
-                page.next = more.then_some(below);
-                return Ok(page);
+            entries.extend(found.into_iter().filter(|(_, entry)| entry.action == action));
+            if entries.len() > query.limit || !more {
+                let more = entries.len() > query.limit;
+                entries.truncate(query.limit);
+                return Ok(LogPage::new(entries, more));
+            }
+            if scanned >= SCAN_LIMIT {
+                // Whoever wants to look further goes on where this page stopped looking.
+                return Ok(LogPage { next: Some(below), ..LogPage::new(entries, false) });
             }
         }
     }
