@@ -137,7 +137,7 @@ impl Spaces {
     ) -> Result<SignedUrl, SpacesError> {
         let refused = |what: &str| SpacesError::Refused(format!("a URL cannot be signed: {what}"));
         // A signature's time has whole seconds, and so has the end of its life.
-        let from = clock::whole_seconds(recorded.at);
+        let from = clock::whole_seconds(recorded.at());
         let signing = PresigningConfig::builder().start_time(from.into()).expires_in(life).build();
         let get = self
             .client

@@ -55,7 +55,7 @@ async fn read(app: &App, call: &Call, filter: Filter, attempt: &mut Attempt<'_>)
     let query = LogQuery {
         file_path: filter.file_path,
         action: filter.action,
-        below: filter.below.map_or(recorded.entry, |cursor| cursor.min(recorded.entry)),
+        below: filter.below.map_or(recorded.entry(), |cursor| cursor.min(recorded.entry())),
         limit: filter.limit,
     };
     Ok(app.tables.log(&allowed, &query, call.deadline).await?)

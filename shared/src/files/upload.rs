@@ -176,7 +176,7 @@ impl Files<'_> {
     ) -> Result<Record, Problem> {
         let error = match attempt.succeed(Change::Store { record: &record, etag: &etag }).await {
             Ok(committed) => {
-                let (state, version, updated_at) = (State::Active, 1, clock::whole_seconds(committed.at));
+                let (state, version, updated_at) = (State::Active, 1, clock::whole_seconds(committed.at()));
                 return Ok(Record { state, version, updated_at, etag: Some(etag), lease: None, ..record });
             }
             Err(error) => error,

@@ -26,14 +26,26 @@ use crate::unique;
 /// Shortest and longest pause before a transaction is tried again (DESIGN section 6, "Outcomes").
 const PAUSE_MS: std::ops::Range<u64> = 20..400;
 
-/// Proof that a change and its entry are stored.
+/// Proof that a change and its entry are stored. Only [`Tables::commit`] makes one.
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct Committed {
+    entry: Ulid,
+    at: Timestamp,
+}
+
+impl Committed {
     /// The entry's id.
-    pub entry: Ulid,
+    #[must_use]
+    pub fn entry(self) -> Ulid {
+        self.entry
+    }
+
     /// The time that record and entry carry.
-    pub at: Timestamp,
+    #[must_use]
+    pub fn at(self) -> Timestamp {
+        self.at
+    }
 }
 
 /// Why a change was not made.
