@@ -1,4 +1,5 @@
 //! `cargo run`, as the person at the terminal and a program that reads its output see it.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
 
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};

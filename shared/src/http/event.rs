@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 /// An HTTP request, as it arrives in an event.
 ///
 /// It has no URI: the path is the one that the client sent, without an HTTP API's stage, and stands in
-/// [`RequestExt::raw_http_path`]; what else is not in a request's head is its [`Origin`].
+/// [`RequestExt::raw_http_path`]; query, address and user agent come along as an extension.
 #[derive(Debug)]
 pub struct Event(Request);
 
