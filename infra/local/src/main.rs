@@ -47,6 +47,9 @@ struct Run {
     ephemeral: bool,
 }
 
+/// The stores are told what to refuse by the service itself: a condition that does not hold is its daily business.
+const DEFAULT_LOG: &str = "info,s3s=off,dynoxide=error";
+
 /// Settings of a deployment, which the local stack must not follow: they may point at production.
 const IGNORED: [&str; 3] = ["SPACES_", "DYNAMODB_ENDPOINT", "AWS_"];
 
@@ -73,7 +76,7 @@ fn print_token(identity: &Identity, secret: &str) -> Result<(), String> {
 }
 
 async fn run(run: Run, jwt_secret: String) -> Result<(), String> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,s3s=off"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     logs.with_ansi(io::stderr().is_terminal()).init();
     if std::env::vars_os()

@@ -55,10 +55,10 @@ pub struct Spaces {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder cannot be made, listed or written.
-    #[error("the folder of the local bucket cannot be used")]
+    #[error("the folder of the local bucket cannot be used: {0}")]
     Folder(#[from] std::io::Error),
     /// The index cannot be read; "database is locked" means that another process has the folder open.
-    #[error("the index of the local bucket cannot be opened")]
+    #[error("the index of the local bucket cannot be opened: {0}")]
     Index(#[from] rusqlite::Error),
     /// The index was written by another version of this program.
     #[error(
