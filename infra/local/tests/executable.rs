@@ -181,6 +181,8 @@ async fn data_survive_a_restart() {
     let (_, page) = stack.get("audit-logs", &token).await;
     let actions: Vec<_> = page["logs"].as_array().unwrap().iter().map(|log| &log["action_type"]).collect();
     assert_eq!(actions, ["SIGNED_URL_GENERATED", "METADATA_READ", "METADATA_READ", "UPLOAD"]);
+    let (_, _, log) = stack.stop("-INT").await;
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "nothing is wrong, but the log says so: {log}");
 }
 
 #[tokio::test]
@@ -225,8 +227,15 @@ async fn what_keeps_it_from_starting_is_said_in_a_sentence() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     std::fs::write(at("file"), "").unwrap();
-    std::fs::create_dir(at("newer")).unwrap();
-    std::fs::write(at("newer") + "/version", "2\n").unwrap();
+    for (folder, file, content) in [
+        ("newer", "version", "2\n"),
+        ("broken", "version", "1"),
+        ("broken", "dynamodb.sqlite", "not a database"),
+        ("broken-s3/spaces", "index.sqlite", "not a database"),
+    ] {
+        std::fs::create_dir_all(at(folder)).unwrap();
+        std::fs::write(at(folder) + "/" + file, content).unwrap();
+    }
     std::fs::write(at("broken.cedar"), "permit (principal, action, resource);\nforbid (everything);\n")
         .unwrap();
     let _other = Running::on(Path::new(&at("used"))).await;
@@ -241,6 +250,9 @@ async fn what_keeps_it_from_starting_is_said_in_a_sentence() {
         ("--data file".into(), none.clone(), "the data folder file cannot be written".into()),
         ("--data newer".into(), none.clone(), "is of version 2, this stack reads version 1".into()),
         ("--data used".into(), none.clone(), "is in use by another local stack".into()),
+        ("--data broken".into(), none.clone(), "the embedded DynamoDB does not start: ".into()),
+        ("--data broken-s3".into(), none.clone(), "the embedded S3 does not start: ".into()),
+        ("--data broken-s3".into(), none.clone(), "not a database".into()),
         ("--data used --ephemeral".into(), none.clone(), "cannot be used with".into()),
         ("--ephemeral".into(), ("STORAGE_POLICIES", at("none.cedar")), at("none.cedar")),
         ("--ephemeral".into(), ("STORAGE_POLICIES", at("broken.cedar")), "line 2".into()),
