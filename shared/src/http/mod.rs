@@ -9,8 +9,10 @@ mod form;
 mod store;
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 
+use futures_util::FutureExt;
 use lambda_http::http::{Method, StatusCode, header};
 use lambda_http::{Body, Request, RequestExt, Response};
 use serde::Serialize;
@@ -73,7 +75,9 @@ impl Endpoint {
     pub async fn serve(&self, app: &Configured, request: Request) -> Response<Body> {
         let begun = Stopwatch::start();
         let request_id = request.lambda_context().request_id;
-        let outcome = self.answer(app, request).await;
+        // A panic is a defect of ours; the process and its connections are none the worse for it.
+        let outcome = AssertUnwindSafe(self.answer(app, request)).catch_unwind().await;
+        let outcome = outcome.unwrap_or_else(|_| Err(Problem::Internal("panic".into())));
         self.log(&outcome, &request_id, begun);
         match outcome {
             Ok(Answer(body)) => response(200, "application/json", &[], &body),

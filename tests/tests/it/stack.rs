@@ -5,7 +5,7 @@ use std::sync::Arc;
 use local::gateway::{Refusal, invoke};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::app::App;
 use shared::config::DEVELOPMENT_JWT_SECRET;
 use shared::http::{Answer, Call, Endpoint, Handling};
@@ -152,7 +152,7 @@ fn answers_much(_: &App, _: Call) -> Handling<'_> {
 }
 
 #[tokio::test]
-async fn an_answer_over_lambdas_limit_and_a_panic_are_a_bad_gateway() {
+async fn a_panic_is_answered_like_any_defect_and_an_answer_over_lambdas_limit_not_at_all() {
     let world = World::start().await;
     let app = App::new(&world.stack.config(DEVELOPMENT_JWT_SECRET, None)).unwrap();
     let app = Arc::new(Ok(app));
@@ -163,8 +163,12 @@ async fn an_answer_over_lambdas_limit_and_a_panic_are_a_bad_gateway() {
     });
     let invoke = |handler| invoke(endpoint(handler), app.clone(), event.to_string(), "id".into());
     assert_eq!(invoke(answers_much).await.unwrap().status(), 200);
-    for handler in [answers_too_much, panics] {
-        let refusal = invoke(handler).await.unwrap_err();
-        assert!(matches!(refusal, Refusal::Broken(_)), "{refusal:?}");
-    }
+    let refusal = invoke(answers_too_much).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Broken(_)), "{refusal:?}");
+
+    let answer = invoke(panics).await.unwrap();
+    assert_eq!(answer.status(), 500);
+    let problem: Value = serde_json::from_slice(answer.body()).unwrap();
+    assert_eq!((&problem["code"], &problem["detail"]), (&json!("internal"), &json!("Internal server error")));
+    assert_eq!(invoke(answers_much).await.unwrap().status(), 200, "the next one is served");
 }
