@@ -209,3 +209,6 @@ impl fmt::Display for FilePath {
         f.write_str(&self.text)
     }
 }
+
+#[cfg(test)]
+mod tests;
