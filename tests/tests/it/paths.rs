@@ -281,3 +281,27 @@ async fn copy(world: &World, from: &str, to: &str) {
     let body = JPEG.to_vec().into();
     world.bucket().put_object().bucket("storage").key(to).body(body).send().await.unwrap();
 }
+
+#[tokio::test]
+async fn headers_that_nobody_expects_do_not_keep_a_path_from_its_answer() {
+    let world = World::start().await;
+    let path = world.a_receipt().await;
+    let token = bearer(&world.token("admin"));
+    let target = format!("/metadata/{path}");
+    for (name, value) in [
+        ("x-forwarded-proto", "::"),
+        ("x-forwarded-proto", "exa mple"),
+        ("x-forwarded-host", "[::"),
+        ("x-forwarded-for", "nobody"),
+        ("user-agent", "Mözilla/5.0 🚑"),
+        ("x-name", "Müller"),
+        ("cookie", "a; =b; __Host-session; c=ä"),
+        ("content-type", "ä"),
+    ] {
+        let headers = [("authorization", token.as_str()), (name, value)];
+        let answer = raw::send(&world, &Method::GET, &target, &headers).await;
+        assert_eq!(answer.status, 200, "{name}: {value}: {}", answer.body);
+    }
+    let entry = world.entries().await.into_iter().find(|entry| entry.device.contains("5.0")).unwrap();
+    assert_eq!(entry.device, "Mözilla/5.0 🚑");
+}
