@@ -226,10 +226,15 @@ impl Variables<'_> {
             Ok(uri) if uri.path() != "/" || uri.query().is_some() => {
                 self.wrong(name, "has something after the host; the bucket does not belong there");
             }
-            Ok(uri) if uri.scheme_str() == Some("http") && !uri.host().is_some_and(is_loopback) => {
-                self.wrong(name, "is plain http to another machine; use https");
+            Ok(uri) if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) => {
+                self.wrong(name, "has a user in it; keys have variables of their own");
             }
-            Ok(_) => {}
+            Ok(uri) => match uri.scheme_str() {
+                Some("https") => {}
+                Some("http") if uri.host().is_some_and(is_loopback) => {}
+                Some("http") => self.wrong(name, "is plain http to another machine; use https"),
+                _ => self.wrong(name, "is not an https:// address"),
+            },
             Err(_) => self.wrong(name, "is not an address"),
         }
         origin.to_owned()
@@ -302,6 +307,8 @@ mod tests {
             ("SPACES_ENDPOINT", "nyc3.digitaloceanspaces.com", "is not an https:// address"),
             ("SPACES_ENDPOINT", "http://nyc3.digitaloceanspaces.com", "plain http"),
             ("SPACES_ENDPOINT", "https://nyc3.digitaloceanspaces.com/my-space", "after the host"),
+            ("SPACES_ENDPOINT", "ftp://nyc3.digitaloceanspaces.com", "is not an https:// address"),
+            ("SPACES_ENDPOINT", "https://me:pw@nyc3.digitaloceanspaces.com", "has a user in it"),
             ("SPACES_REGION", "sfo3", "is not the region in SPACES_ENDPOINT"),
             ("SPACES_BUCKET", "", "is not set"),
             ("SPACES_BUCKET", "My Space", "is not a bucket's name"),

@@ -8,7 +8,7 @@ use shared::attempt::Attempt;
 use shared::audit::{Action, Related};
 use shared::auth::{Delete, Purge};
 use shared::files::{Files, Visible};
-use shared::http::{Answer, Call, Endpoint};
+use shared::http::{Answer, Call, Endpoint, present};
 use shared::path::FilePath;
 use shared::problem::Problem;
 
@@ -23,7 +23,7 @@ pub const ENDPOINT: Endpoint = Endpoint {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Input {
-    file_path: String,
+    file_path: Option<String>,
     #[serde(default)]
     hard_delete: bool,
     related_object_type: Option<String>,
@@ -46,8 +46,7 @@ impl Input {
         }
         let text = |name| query.get(name).map(str::to_owned);
         Ok(Self {
-            file_path: text("file_path")
-                .ok_or_else(|| Problem::invalid("missing_field", "Missing required field: file_path"))?,
+            file_path: text("file_path"),
             hard_delete: query.flag("hard_delete")?,
             related_object_type: text("related_object_type"),
             related_object_id: text("related_object_id"),
@@ -57,7 +56,7 @@ impl Input {
 
 async fn handle(app: &App, call: Call) -> Result<Answer, Problem> {
     let input = Input::read(&call)?;
-    let path = FilePath::parse(&input.file_path)?;
+    let path = FilePath::parse(&present("file_path", input.file_path)?)?;
     let related = Related::parse(input.related_object_type, input.related_object_id)?;
 
     let mut attempt = call.attempt(app, Action::Delete, related);

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use lambda_http::http::Method;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::app::App;
 use shared::attempt::Attempt;
 use shared::audit::Related;
 use shared::auth::Sign;
 use shared::files::{Files, Purpose, Visible};
-use shared::http::{Answer, Call, Endpoint};
+use shared::http::{Answer, Call, Endpoint, present};
 use shared::path::FilePath;
 use shared::problem::Problem;
 use shared::spaces::SignedUrl;
@@ -29,8 +29,8 @@ pub const ENDPOINT: Endpoint = Endpoint {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Input {
-    file_path: String,
-    expires_in: Option<i64>,
+    file_path: Option<String>,
+    expires_in: Option<Value>,
     purpose: Option<Purpose>,
     related_object_type: Option<String>,
     related_object_id: Option<String>,
@@ -38,8 +38,8 @@ struct Input {
 
 async fn handle(app: &App, call: Call) -> Result<Answer, Problem> {
     let input: Input = call.json()?;
-    let path = FilePath::parse(&input.file_path)?;
-    let life = life(input.expires_in, &path)?;
+    let path = FilePath::parse(&present("file_path", input.file_path)?)?;
+    let life = life(input.expires_in.as_ref(), &path)?;
     let related = Related::parse(input.related_object_type, input.related_object_id)?;
 
     let mut attempt = call.attempt(app, Purpose::action(input.purpose), related);
@@ -65,9 +65,10 @@ async fn sign(
     files.sign(found, Duration::from_secs(life.into()), purpose, attempt).await
 }
 
-fn life(asked: Option<i64>, path: &FilePath) -> Result<u32, Problem> {
+fn life(asked: Option<&Value>, path: &FilePath) -> Result<u32, Problem> {
     let Some(asked) = asked else { return Ok(path.place().object_type.url_lifetime_seconds) };
-    let life = u32::try_from(asked).ok().filter(|life| LIFE_SECONDS.contains(life));
+    let life =
+        asked.as_u64().and_then(|life| u32::try_from(life).ok()).filter(|life| LIFE_SECONDS.contains(life));
     life.ok_or_else(|| {
         let (from, to) = (LIFE_SECONDS.start(), LIFE_SECONDS.end());
         Problem::invalid("invalid_expires_in", format!("Invalid expires_in: {from} to {to} seconds"))

@@ -67,7 +67,10 @@ impl DataFolder {
         match fs::read_to_string(&version) {
             Ok(found) if found.trim() == VERSION => {}
             Ok(found) => {
-                return Err(DataError::OtherVersion { path: path.to_owned(), found: found.trim().to_owned() });
+                return Err(DataError::OtherVersion {
+                    path: path.to_owned(),
+                    found: found.trim().to_owned(),
+                });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::write(&version, VERSION).map_err(unwritable)?

@@ -49,6 +49,8 @@ pub async fn serve(
         .allow_origin(AllowOrigin::list(ORIGINS.map(axum::http::HeaderValue::from_static)))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        // A page must be able to read when it may try again.
+        .expose_headers([header::RETRY_AFTER])
         .max_age(Duration::from_secs(3000));
     let router = Router::new().fallback(handle).layer(cors).with_state(app);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();

@@ -104,7 +104,7 @@ pub struct Related {
 ///
 /// Stored under one-letter names, which sort as they stand here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Details {
     /// Filter of a read of the log: action.
     #[serde(rename = "a", skip_serializing_if = "Option::is_none")]

@@ -51,6 +51,14 @@ impl Call {
     }
 }
 
+/// A field that must be there.
+///
+/// # Errors
+/// [`Problem::Invalid`] if it is not.
+pub fn present<T>(name: &str, field: Option<T>) -> Result<T, Problem> {
+    field.ok_or_else(|| Problem::invalid("missing_field", format!("Missing required field: {name}")))
+}
+
 /// A query string's parameters, each there once.
 #[derive(Debug, Default)]
 pub struct Query(Vec<(String, String)>);

@@ -94,10 +94,10 @@ fn bearer(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// The session's token. Browsers send cookies along with requests that other sites make, so it counts only where the
-/// browser says that the request is the page's own.
+/// browser says that the request is the page's own (Fetch Metadata); one that says nothing may be an old browser.
 fn session(headers: &HeaderMap) -> Option<String> {
     let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
-    if !matches!(site, None | Some(b"same-origin" | b"none")) {
+    if !matches!(site, Some(b"same-origin" | b"none")) {
         return None;
     }
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());

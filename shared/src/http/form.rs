@@ -6,7 +6,7 @@ use lambda_http::http::header::CONTENT_DISPOSITION;
 use multer::{Constraints, Multipart, SizeLimit};
 
 use super::Call;
-use super::body::flag;
+use super::body::{flag, present};
 use super::disposition::Disposition;
 use crate::audit::Related;
 use crate::problem::Problem;
@@ -63,7 +63,7 @@ impl Form {
         Ok(Self {
             add_timestamp: flag("add_timestamp", field("add_timestamp").as_deref(), true)?,
             related: Related::parse(field("related_object_type"), field("related_object_id"))?,
-            file: file.ok_or_else(|| missing("file"))?,
+            file: present("file", file)?,
             fields,
         })
     }
@@ -74,7 +74,7 @@ impl Form {
     /// [`Problem::Invalid`] if it is not.
     pub fn required(&self, name: &str) -> Result<&str, Problem> {
         let field = self.fields.iter().find(|(key, value)| key == name && !value.is_empty());
-        field.map(|(_, value)| value.as_str()).ok_or_else(|| missing(name))
+        present(name, field.map(|(_, value)| value.as_str()))
     }
 }
 
@@ -145,10 +145,6 @@ async fn parts(call: &mut Call, known: &[&str]) -> Result<Parts, Problem> {
         }
     }
     Ok((file, fields))
-}
-
-fn missing(name: &str) -> Problem {
-    Problem::invalid("missing_field", format!("Missing required field: {name}"))
 }
 
 fn malformed(what: &str) -> Problem {

@@ -23,7 +23,7 @@ use crate::clock::Stopwatch;
 use crate::config::ConfigError;
 use crate::problem::Problem;
 
-pub use body::{MAX_JSON_BYTES, Query};
+pub use body::{MAX_JSON_BYTES, Query, present};
 pub use call::Call;
 pub use event::{Event, Reply};
 pub use form::{FileField, Form, MAX_FILE_BYTES, MAX_PARTS};

@@ -28,8 +28,6 @@ async fn a_body_that_is_not_understood_is_refused_with_a_reason() {
         ("[\"org-123/accounting/receipt/receipt-456/a.jpg\", 600, null, null, null]", "expected an object"),
         (" [\"org-123/accounting/receipt/receipt-456/a.jpg\", true, null, null]", "expected an object"),
         ("\"x\"", "expected an object"),
-        ("{}", "missing field `file_path`"),
-        ("{\"file_path\": null}", "invalid type: null"),
         ("{\"file_path\": 1}", "invalid type: integer"),
         ("{\"file_path\": [\"a\"]}", "invalid type: sequence"),
         ("{\"file_path\": \"a\", \"file_path\": \"b\"}", "duplicate field"),
@@ -45,6 +43,9 @@ async fn a_body_that_is_not_understood_is_refused_with_a_reason() {
             let answer = send(&world, method.clone(), function, body.to_string()).await;
             let said = answer.refused(400, "invalid_body").body["detail"].as_str().unwrap().to_owned();
             assert!(said.starts_with("Invalid JSON body: ") && said.contains(reason), "{function}: {said}");
+        }
+        for none in ["{}", "{\"file_path\": null}"] {
+            send(&world, method.clone(), function, none).await.refused(400, "missing_field");
         }
         let not_utf8 = b"{\"file_path\": \"a\xff\"}".as_slice();
         send(&world, method.clone(), function, not_utf8).await.refused(400, "invalid_body");
@@ -71,11 +72,11 @@ async fn a_field_of_another_type_or_outside_its_range_is_refused() {
         ("expires_in", json!(-1), "invalid_expires_in"),
         ("expires_in", json!(i64::MIN), "invalid_expires_in"),
         ("expires_in", json!(4_294_967_296_i64 + 60), "invalid_expires_in"),
-        ("expires_in", json!("600"), "invalid_body"),
-        ("expires_in", json!(1.5), "invalid_body"),
-        ("expires_in", json!(1e300), "invalid_body"),
-        ("expires_in", json!(u64::MAX), "invalid_body"),
-        ("expires_in", json!(true), "invalid_body"),
+        ("expires_in", json!("600"), "invalid_expires_in"),
+        ("expires_in", json!(1.5), "invalid_expires_in"),
+        ("expires_in", json!(1e300), "invalid_expires_in"),
+        ("expires_in", json!(u64::MAX), "invalid_expires_in"),
+        ("expires_in", json!(true), "invalid_expires_in"),
         ("purpose", json!("DOWNLOAD"), "invalid_body"),
         ("purpose", json!("edit"), "invalid_body"),
         ("purpose", json!(""), "invalid_body"),

@@ -323,6 +323,9 @@ async fn a_session_cookie_counts_only_in_the_pages_own_requests() {
             check_unauthenticated(&world, &answer, false);
             assert_eq!(world.snapshot().await, before);
         }
+        // A browser too old to say whose request it is may send one of another site's.
+        let answer = world.send(request(&world, &endpoint, &path).header("cookie", &session)).await;
+        check_problem(&answer, 401, "missing_token");
         let others = [format!("session={token}"), format!("__host-session={token}"), "__Host-session".into()];
         for cookie in others {
             let answer = world.send(request(&world, &endpoint, &path).header("cookie", cookie)).await;
@@ -330,7 +333,8 @@ async fn a_session_cookie_counts_only_in_the_pages_own_requests() {
         }
         for (_, bad) in bad_tokens() {
             let cookie = format!("__Host-session={bad}");
-            let answer = world.send(request(&world, &endpoint, &path).header("cookie", cookie)).await;
+            let request = request(&world, &endpoint, &path).header("sec-fetch-site", "same-origin");
+            let answer = world.send(request.header("cookie", cookie)).await;
             check_problem(&answer, 401, "invalid_token");
         }
     }
