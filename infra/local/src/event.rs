@@ -16,8 +16,7 @@ pub const MAX_PAYLOAD_BYTES: usize = 6_291_556;
 #[must_use]
 pub fn from_request(parts: &Parts, body: &Bytes, source_ip: &str, request_id: &str, now: Timestamp) -> Value {
     let mut headers = joined(&parts.headers);
-    // A function URL says these itself, whatever the client says; lambda_http builds a URL from the first, and panics if
-    // it makes none.
+    // A function URL says these itself, whatever the client says.
     headers.insert("x-forwarded-proto".into(), "http".into());
     headers.insert("x-forwarded-for".into(), source_ip.into());
     let user_agent = headers.get("user-agent").cloned().unwrap_or_default();
