@@ -80,8 +80,11 @@ impl Writers {
     fn give_back(&self, writer: Writer) {
         let mut state = self.state();
         state.idle.push_back(writer);
-        if state.idle.len() > MAX_IDLE_WRITERS {
-            state.idle.pop_front();
+        if state.idle.len() > MAX_IDLE_WRITERS
+            && let Some(Writer { org, replaces: Some(doubt), .. }) = state.idle.pop_front()
+        {
+            // It was to name another and never wrote: the next one does.
+            state.doubts.push_back((org, doubt));
         }
     }
 
@@ -312,6 +315,20 @@ mod tests {
         }
         assert_eq!(writers.state().idle.len(), MAX_IDLE_WRITERS);
         assert!(!writers.state().idle.iter().any(|writer| writer.org == org("org-0")));
+    }
+
+    #[test]
+    fn a_doubt_outlives_the_writer_that_was_to_name_it() {
+        let writers = Writers::default();
+        let mut pen = writers.take(&org("org-1"));
+        let doubtful = pen.seal(&actor(), event(), at(1));
+        pen.sending(&doubtful);
+        drop(pen);
+        writers.take(&org("org-1")).unchanged();
+        for n in 0..MAX_IDLE_WRITERS {
+            writers.take(&org(&format!("other-{n}"))).unchanged();
+        }
+        assert_eq!(write(&writers, 2).body.replaces.map(|doubt| doubt.id), Some(doubtful.id.to_string()));
     }
 
     fn write(writers: &Writers, ms: i64) -> Sealed {
