@@ -63,15 +63,17 @@ impl<'a> Attempt<'a> {
             Err(problem) if problem.is_recorded() && !self.recorded => problem,
             done => return done,
         };
-        match self.fail(Change::Nothing, &problem).await {
-            Ok(_) => Err(problem),
-            Err(error) => {
-                let request_id = &self.actor.request_id;
-                let action = self.action.name();
-                tracing::error!(request_id, action, cause = %error, "audit_write_failed: a failure has no entry in the log");
-                Err(if problem.status() < 500 { Problem::Unavailable(error.to_string()) } else { problem })
-            }
+        let error = match self.fail(Change::Nothing, &problem).await {
+            Ok(_) => return Err(problem),
+            Err(error) => error,
+        };
+        // Of a doubt the operator's log was told where it arose.
+        if !matches!(error, CommitError::InDoubt(_)) {
+            let request_id = &self.actor.request_id;
+            let action = self.action.name();
+            tracing::error!(request_id, action, cause = %error, "audit_write_failed: a failure has no entry in the log");
         }
+        Err(if problem.status() < 500 { Problem::Unavailable(error.to_string()) } else { problem })
     }
 
     async fn commit(&mut self, change: Change<'_>, outcome: Outcome) -> Result<Committed, CommitError> {
