@@ -51,6 +51,7 @@ async fn handle(app: &App, call: Call) -> Result<Answer, Problem> {
 async fn read(app: &App, call: &Call, filter: Filter, attempt: &mut Attempt<'_>) -> Result<LogPage, Problem> {
     let allowed = app.policies.authorise_log::<ReadLog>(&call.principal);
     let allowed = allowed.map_err(|denial| Problem::Forbidden(denial.to_string()))?;
+    call.deadline.begin_effect()?;
     let recorded = attempt.succeed(Change::Nothing).await?;
     let query = LogQuery {
         file_path: filter.file_path,

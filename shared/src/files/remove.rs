@@ -33,8 +33,8 @@ impl Files<'_> {
         mut found: Found<Purge>,
         attempt: &mut Attempt<'_>,
     ) -> Result<(), Problem> {
-        self.deadline.begin_effect()?;
         for _ in 0..LOOKS {
+            self.deadline.begin_effect()?;
             let record = found.record();
             let fenced = match record.state {
                 State::Purging => Ok(()),

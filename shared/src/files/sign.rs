@@ -56,6 +56,7 @@ impl Files<'_> {
         found: Found<ReadMetadata>,
         attempt: &mut Attempt<'_>,
     ) -> Result<Record, Problem> {
+        self.deadline.begin_effect()?;
         let _ = attempt.succeed(Change::StillThere { record: found.record() }).await?;
         Ok(found.record().clone())
     }
