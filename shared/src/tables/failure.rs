@@ -43,11 +43,18 @@ impl Attempt {
                     | "Throttling"
                     | "ProvisionedThroughputExceededException"
                     | "RequestLimitExceeded"
-                    | "LimitExceededException" => Self::NotDone(text),
-                    "TransactionInProgressException" => Self::Unknown(text),
+                    | "LimitExceededException"
+                    // Somebody else's transaction has the item in hand.
+                    | "TransactionConflictException" => Self::NotDone(text),
+                    // Nobody else knows our token: that the store has seen it tells of an attempt of ours, whose
+                    // outcome we do not know.
+                    "TransactionInProgressException" | "IdempotentParameterMismatchException" => {
+                        Self::Unknown(text)
+                    }
                     "UnknownOperationException" => Self::Refused(format!(
                         "{text}: the store has no TransactWriteItems, without which nothing is safe"
                     )),
+                    _ if status == 429 => Self::NotDone(text),
                     _ if status >= 500 => Self::Unknown(text),
                     _ => Self::Refused(text),
                 }
