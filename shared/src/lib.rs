@@ -16,6 +16,7 @@ pub mod logs;
 pub mod path;
 pub mod problem;
 pub mod record;
+mod retry;
 mod run;
 pub mod secret;
 pub mod spaces;

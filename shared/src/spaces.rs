@@ -6,21 +6,22 @@ use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedHttpClient,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::ObjectCannedAcl;
 use jiff::Timestamp;
 use thiserror::Error;
+use tokio::time::timeout;
 
 use crate::clock::{self, Deadline};
 use crate::config::SpacesConfig;
 use crate::record::Record;
+use crate::retry::Tries;
 use crate::tables::Committed;
 
 /// All attempts of a PUT together (DESIGN section 8).
@@ -42,6 +43,25 @@ pub enum SpacesError {
     /// It refuses us: credentials, bucket or permissions are wrong.
     #[error("spaces refuse the call: {0}")]
     Refused(String),
+}
+
+/// An object that was stored.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Its entity tag.
+    pub etag: String,
+    /// Whether an attempt before had no answer: it may still arrive, also after the object was removed again.
+    pub stray: bool,
+}
+
+/// An object that was not stored, as far as anybody knows.
+#[derive(Debug, Clone, Error)]
+#[error("{error}")]
+pub struct NotStored {
+    /// Why.
+    pub error: SpacesError,
+    /// Whether an attempt had no answer: it may still arrive.
+    pub stray: bool,
 }
 
 /// How a signed URL makes the store answer.
@@ -83,33 +103,38 @@ impl Spaces {
             // Stores other than S3 reject or mishandle the SDK's default CRC32; ours is the SHA-256 in the metadata.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            .retry_config(RetryConfig::standard())
-            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_LIMIT).build());
+            // Attempts and their limits are ours; see `retry`.
+            .retry_config(RetryConfig::disabled());
         Self { client: Client::from_conf(sdk.build()), bucket: config.bucket.clone() }
     }
 
-    /// Stores the bytes of a reservation, privately, and answers the object's entity tag.
+    /// Stores the bytes of a reservation, privately.
     ///
     /// # Errors
-    /// [`SpacesError`]
+    /// [`NotStored`]
     pub async fn put(
         &self,
         record: &Record,
         bytes: Vec<u8>,
         deadline: Deadline,
-    ) -> Result<String, SpacesError> {
-        let put = self
-            .client
-            .put_object()
-            .bucket(&self.bucket)
-            .key(&record.file_path)
-            .acl(ObjectCannedAcl::Private)
-            .content_type(&record.mime_type)
-            .metadata("sha256", &record.sha256)
-            .metadata("upload-id", &record.upload_id)
-            .body(ByteStream::from(bytes));
-        let put = within(deadline.cap(PUT_LIMIT), put.send()).await?;
-        put.e_tag.ok_or_else(|| SpacesError::Refused("no entity tag in the answer to a PUT".into()))
+    ) -> Result<Stored, NotStored> {
+        let body = SdkBody::from(bytes);
+        let put = || {
+            let put = self.client.put_object().bucket(&self.bucket).key(&record.file_path);
+            put.acl(ObjectCannedAcl::Private)
+                .content_type(&record.mime_type)
+                .metadata("sha256", &record.sha256)
+                .metadata("upload-id", &record.upload_id)
+                // Bytes in memory can be sent any number of times; a body that was taken cannot be sent at all.
+                .body(ByteStream::new(body.try_clone().unwrap_or_else(SdkBody::taken)))
+                .send()
+        };
+        let (put, stray) = repeated(deadline.cap(PUT_LIMIT), put).await;
+        let no_tag = || SpacesError::Refused("no entity tag in the answer to a PUT".into());
+        match put.and_then(|put| put.e_tag.ok_or_else(no_tag)) {
+            Ok(etag) => Ok(Stored { etag, stray }),
+            Err(error) => Err(NotStored { error, stray }),
+        }
     }
 
     /// Removes an object; one that is not there is removed already.
@@ -120,7 +145,7 @@ impl Spaces {
     /// [`SpacesError`]
     pub async fn delete(&self, record: &Record, deadline: Deadline) -> Result<(), SpacesError> {
         let delete = self.client.delete_object().bucket(&self.bucket).key(&record.file_path);
-        within(deadline.cap(DELETE_LIMIT), delete.send()).await.map(drop)
+        repeated(deadline.cap(DELETE_LIMIT), || delete.clone().send()).await.0.map(drop)
     }
 
     /// Signs a URL for an object. It takes the proof that the URL's entry is in the log, since without one there must
@@ -154,17 +179,39 @@ impl Spaces {
     }
 }
 
-async fn within<T, E: ProvideErrorMetadata>(
-    limit: Duration,
-    call: impl Future<Output = Result<T, SdkError<E>>>,
-) -> Result<T, SpacesError> {
-    let answer = tokio::time::timeout(limit, call).await;
-    answer.map_err(|_| SpacesError::Unanswered("no answer in time".into()))?.map_err(|error| match &error {
+/// A call, repeated while it fails for a passing reason. Also says whether some attempt had no answer.
+async fn repeated<T, E, F>(limit: Duration, call: impl Fn() -> F) -> (Result<T, SpacesError>, bool)
+where
+    E: ProvideErrorMetadata,
+    F: Future<Output = Result<T, SdkError<E>>>,
+{
+    let mut tries = Tries::within(limit, ATTEMPT_LIMIT);
+    let mut last = SpacesError::Unavailable("no time left to try".into());
+    let mut stray = false;
+    while let Some(limit) = tries.next().await {
+        last = match timeout(limit, call()).await {
+            Ok(Ok(answer)) => return (Ok(answer), stray),
+            Ok(Err(error)) => failure(&error),
+            Err(_) => SpacesError::Unanswered("no answer in time".into()),
+        };
+        match last {
+            SpacesError::Unanswered(_) => stray = true,
+            SpacesError::Unavailable(_) => {}
+            SpacesError::Refused(_) => break,
+        }
+    }
+    (Err(last), stray)
+}
+
+fn failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> SpacesError {
+    match error {
         SdkError::ServiceError(service) => {
             let (code, status) = (service.err().code().unwrap_or("unknown"), service.raw().status().as_u16());
             let text = format!("{code} (status {status})");
-            match status {
-                500.. | 429 | 408 => SpacesError::Unavailable(text),
+            match (code, status) {
+                // Somebody in between gave up waiting; the store itself may not have.
+                (_, 502 | 504) => SpacesError::Unanswered(text),
+                (_, 500.. | 408 | 409 | 429) | ("RequestTimeout", _) => SpacesError::Unavailable(text),
                 _ => SpacesError::Refused(text),
             }
         }
@@ -172,5 +219,5 @@ async fn within<T, E: ProvideErrorMetadata>(
         SdkError::TimeoutError(_) => SpacesError::Unanswered("no answer in time".into()),
         SdkError::DispatchFailure(_) => SpacesError::Unanswered("connection failed".into()),
         _ => SpacesError::Unanswered("answer could not be read".into()),
-    })
+    }
 }

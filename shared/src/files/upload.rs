@@ -14,7 +14,7 @@ use crate::http::FileField;
 use crate::path::{OwnPlace, Place};
 use crate::problem::Problem;
 use crate::record::{Record, State};
-use crate::spaces::SpacesError;
+use crate::spaces::{NotStored, Stored};
 use crate::tables::{Change, CommitError, ReserveError};
 use crate::unique;
 
@@ -150,30 +150,26 @@ impl Files<'_> {
         attempt: &mut Attempt<'_>,
     ) -> Result<Record, Problem> {
         if let Err(late) = self.deadline.begin_effect() {
-            return Err(self.undo(&record, late.into(), true, attempt).await);
+            return Err(self.undo(&record, late.into(), false, attempt).await);
         }
-        let etag = match self.app.spaces.put(&record, bytes, self.deadline).await {
-            Ok(etag) => etag,
-            Err(error) => {
-                // A PUT without an answer may still arrive: then maintenance, after the lease, finds the object gone
-                // or removes it.
-                let settled = !matches!(error, SpacesError::Unanswered(_));
-                return Err(self.undo(&record, error.into(), settled, attempt).await);
-            }
-        };
-        self.commit_upload(record, etag, attempt).await
+        let put = self.app.spaces.put(&record, bytes, self.deadline).await;
+        match put {
+            Ok(stored) => self.commit_upload(record, stored, attempt).await,
+            Err(NotStored { error, stray }) => Err(self.undo(&record, error.into(), stray, attempt).await),
+        }
     }
 
     /// Makes a reservation whose object is in the bucket a file. Of any number of commits of one reservation one wins.
     ///
     /// # Errors
-    /// [`Problem::Unavailable`]
+    /// [`Problem::Unavailable`], or [`Problem::Internal`] if the tables refuse it for good.
     pub async fn commit_upload(
         &self,
         record: Record,
-        etag: String,
+        stored: Stored,
         attempt: &mut Attempt<'_>,
     ) -> Result<Record, Problem> {
+        let Stored { etag, stray } = stored;
         let error = match attempt.succeed(Change::Store { record: &record, etag: &etag }).await {
             Ok(committed) => {
                 let (state, version, updated_at) = (State::Active, 1, clock::whole_seconds(committed.at()));
@@ -181,29 +177,29 @@ impl Files<'_> {
             }
             Err(error) => error,
         };
-        let problem = Problem::Unavailable(format!("an upload could not be committed: {error}"));
-        match error {
+        let problem = match error {
             // It may be a file: nothing may be undone.
-            CommitError::InDoubt(_) => Err(problem),
-            CommitError::Conflict | CommitError::Store(_) => {
-                Err(self.undo(&record, problem, true, attempt).await)
-            }
-        }
+            CommitError::InDoubt(_) => return Err(error.into()),
+            CommitError::Conflict => Problem::Unavailable("the reservation does not hold any more".into()),
+            CommitError::Store(error) => error.into(),
+        };
+        Err(self.undo(&record, problem, stray, attempt).await)
     }
 
-    /// Gives a reservation up: fence, bucket, close. What does not succeed is maintenance's.
+    /// Gives a reservation up: fence, bucket, close. What does not succeed is maintenance's, and so is a stray PUT, which
+    /// may put the object back: the row stays due, and after the lease the object is removed again.
     async fn undo(
         &self,
         record: &Record,
         problem: Problem,
-        settled: bool,
+        stray: bool,
         attempt: &mut Attempt<'_>,
     ) -> Problem {
         if attempt.fail(Change::Undo { record }, &problem).await.is_err() {
             return problem;
         }
         let removed = self.app.spaces.delete(record, self.deadline).await;
-        if settled && removed.is_ok() {
+        if !stray && removed.is_ok() {
             // A failure is no harm: the row stays due, and maintenance closes it.
             let closed = self.app.tables.retire(record, self.deadline).await;
             if let Err(error) = closed {

@@ -1,19 +1,14 @@
 //! The one place that changes what anybody can see. A change and its entry are one transaction: an effect without an
 //! entry cannot be written down here.
 
-use std::time::Duration;
-
-use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, Put, ReturnConsumedCapacity, TransactWriteItem,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnConsumedCapacity, TransactWriteItem};
 use jiff::Timestamp;
 use thiserror::Error;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use ulid::Ulid;
 
 use super::failure::Attempt;
@@ -21,10 +16,7 @@ use super::records::{Row, number, text, within};
 use super::{ATTEMPT_LIMIT, CALL_LIMIT, Change, StoreError, Tables};
 use crate::audit::{Actor, Event, Index, IndexKeys, Pen, Sealed, kept_until, month_of, partition};
 use crate::clock::{self, Deadline};
-use crate::unique;
-
-/// Shortest and longest pause before a transaction is tried again (DESIGN section 6, "Outcomes").
-const PAUSE_MS: std::ops::Range<u64> = 20..400;
+use crate::retry::Tries;
 
 /// Proof that a change and its entry are stored. Only [`Tables::commit`] makes one.
 #[derive(Debug, Clone, Copy)]
@@ -146,7 +138,7 @@ impl Tables {
         let get = self.client.get_item().table_name(&self.log).key("pk", pk).key("sk", sk);
         let get = get.consistent_read(true).projection_expression("pk");
         let get = get.return_consumed_capacity(ReturnConsumedCapacity::Total);
-        Ok(within(deadline, get.send()).await?.item.is_some())
+        Ok(within(deadline, || get.clone().send()).await?.item.is_some())
     }
 
     fn put(&self, entry: &Sealed) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
@@ -165,20 +157,14 @@ async fn attempts(
     request: &TransactWriteItemsFluentBuilder,
     deadline: Deadline,
 ) -> (Verdict, Option<String>) {
-    let until = Deadline::after(deadline.cap(CALL_LIMIT));
+    let items = request.get_transact_items().as_ref().map_or(0, Vec::len);
+    let mut tries = Tries::within(deadline.cap(CALL_LIMIT), ATTEMPT_LIMIT);
     let mut doubt = None;
     let mut last = StoreError::Unavailable("no time left to try".into());
-    for attempt in 0.. {
-        let left = until.left();
-        if left.is_zero() {
-            break;
-        }
-        // Retries are ours: the SDK neither repeats a cancelled transaction nor tells a definite failure from a doubt.
-        let single = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
-        let send = request.clone().customize().config_override(single).send();
-        let outcome = match timeout(left.min(ATTEMPT_LIMIT), send).await {
+    while let Some(limit) = tries.next().await {
+        let outcome = match timeout(limit, request.clone().send()).await {
             Ok(Ok(_)) => return (Verdict::Stored, doubt),
-            Ok(Err(error)) => match cancelled(&error) {
+            Ok(Err(error)) => match cancelled(&error, items) {
                 Some(Ok(verdict)) => return (verdict, doubt),
                 Some(Err(retryable)) => retryable,
                 None => Attempt::of(&error),
@@ -193,19 +179,23 @@ async fn attempts(
                 StoreError::Unavailable(text)
             }
         };
-        sleep(pause(attempt).min(until.left())).await;
     }
     (Verdict::Failed(last), doubt)
 }
 
 /// Reads a cancelled transaction's reasons by position; the entry stands last. `Err` is worth another try.
-fn cancelled(error: &SdkError<TransactWriteItemsError>) -> Option<Result<Verdict, Attempt>> {
+fn cancelled(error: &SdkError<TransactWriteItemsError>, items: usize) -> Option<Result<Verdict, Attempt>> {
     let TransactWriteItemsError::TransactionCanceledException(cancelled) = error.as_service_error()? else {
         return None;
     };
+    // An item that did not object may have no code at all: the others must not move up into its place.
     let codes: Vec<&str> =
-        cancelled.cancellation_reasons().iter().filter_map(CancellationReason::code).collect();
+        cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None")).collect();
     let failed = |code: &&str| *code == "ConditionalCheckFailed";
+    let broken = || StoreError::Broken(format!("transaction of {items} cancelled: {}", codes.join(", ")));
+    if codes.len() != items {
+        return Some(Ok(Verdict::Failed(broken())));
+    }
     Some(match codes.split_last() {
         // Its id is new with every commit: an entry that is there already is this one, stored by an attempt of ours.
         Some((entry, _)) if failed(entry) => Ok(Verdict::Stored),
@@ -213,20 +203,13 @@ fn cancelled(error: &SdkError<TransactWriteItemsError>) -> Option<Result<Verdict
         Some(_) if codes.iter().all(|code| RETRYABLE.contains(code)) => {
             Err(Attempt::NotDone(format!("transaction cancelled: {}", codes.join(", "))))
         }
-        _ => Ok(Verdict::Failed(StoreError::Broken(format!("transaction cancelled: {}", codes.join(", "))))),
+        _ => Ok(Verdict::Failed(broken())),
     })
 }
 
 /// Reasons that pass: somebody else's transaction, or too many requests. "None" is an item that did not object.
 const RETRYABLE: [&str; 4] =
     ["None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
-
-/// Full jitter: anything up to a bound that doubles with each attempt.
-fn pause(attempt: u32) -> Duration {
-    let bound = PAUSE_MS.start.saturating_mul(2 << attempt.min(8)).min(PAUSE_MS.end);
-    let random = u64::try_from(unique::random_bits() & 0xffff_ffff).unwrap_or_default();
-    Duration::from_millis(PAUSE_MS.start + random % (bound - PAUSE_MS.start))
-}
 
 fn key(entry: &Sealed) -> (AttributeValue, AttributeValue) {
     (text(partition(&entry.body.org, &month_of(entry.at))), text(entry.id.to_string()))

@@ -171,7 +171,7 @@ impl Tables {
                 .limit(i32::try_from(wanted - entries.len()).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(from.take())
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            let answer = within(deadline, read.send()).await?;
+            let answer = within(deadline, || read.clone().send()).await?;
             entries.extend(answer.items.unwrap_or_default().iter().filter_map(entry));
             from = answer.last_evaluated_key;
             if from.is_none() || entries.len() >= wanted {

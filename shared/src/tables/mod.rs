@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedHttpClient};
 
 use crate::audit::Writers;
@@ -60,8 +59,8 @@ impl Tables {
             .region(Region::new(config.region.clone()))
             .credentials_provider(credentials)
             .http_client(http)
-            .retry_config(RetryConfig::standard())
-            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_LIMIT).build());
+            // Attempts and their limits are ours; see `retry`.
+            .retry_config(RetryConfig::disabled());
         if let Some(endpoint) = &config.endpoint {
             sdk = sdk.endpoint_url(endpoint);
         }

@@ -10,12 +10,14 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use tokio::time::timeout;
 
 use super::failure::Attempt;
-use super::{CALL_LIMIT, StoreError, Tables};
+use super::{ATTEMPT_LIMIT, CALL_LIMIT, StoreError, Tables};
 use crate::clock::Deadline;
 use crate::path::FilePath;
 use crate::record::{Record, State};
+use crate::retry::Tries;
 
 /// Why a path was not reserved.
 #[derive(Debug, Error)]
@@ -36,7 +38,7 @@ impl Tables {
     pub async fn record(&self, path: &FilePath, deadline: Deadline) -> Result<Option<Record>, StoreError> {
         let get = self.client.get_item().table_name(&self.records).key("pk", text(path.as_str()));
         let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let found = within(deadline, get.send()).await?;
+        let found = within(deadline, || get.clone().send()).await?;
         found.item.map(read).transpose()
     }
 
@@ -61,7 +63,7 @@ impl Tables {
             .expression_attribute_values(":pending", text(State::Pending.name()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        match with_limit(deadline, put.send()).await? {
+        match repeated(deadline, || put.clone().send()).await? {
             Ok(_) => Ok(()),
             Err(SdkError::ServiceError(service)) if service.err().is_conditional_check_failed_exception() => {
                 let PutItemError::ConditionalCheckFailedException(failed) = service.into_err() else {
@@ -97,7 +99,7 @@ impl Tables {
             .expression_attribute_values(":purged", text(State::Purged.name()))
             .expression_attribute_values(":never", number(0))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        match with_limit(deadline, update.send()).await? {
+        match repeated(deadline, || update.clone().send()).await? {
             Err(SdkError::ServiceError(service))
                 if matches!(service.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
             {
@@ -116,20 +118,35 @@ impl Tables {
     }
 }
 
-/// A call with the SDK's own retries, within its limit and what is left of the request.
-pub(super) async fn within<T, E>(
-    deadline: Deadline,
-    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-) -> Result<T, StoreError>
+/// A call, repeated while it fails for a passing reason, within its limit and what is left of the request. Only for calls
+/// that may be made twice.
+pub(super) async fn within<T, E, F>(deadline: Deadline, call: impl Fn() -> F) -> Result<T, StoreError>
 where
     E: ProvideErrorMetadata + std::fmt::Debug,
+    F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
 {
-    with_limit(deadline, call).await?.map_err(|error| Attempt::of(&error).into())
+    repeated(deadline, call).await?.map_err(|error| Attempt::of(&error).into())
 }
 
-async fn with_limit<T>(deadline: Deadline, call: impl Future<Output = T>) -> Result<T, StoreError> {
-    let limit = tokio::time::timeout(deadline.cap(CALL_LIMIT), call);
-    limit.await.map_err(|_| StoreError::Unavailable("no answer in time".into()))
+/// The same, with the last attempt's error as it came; `Err` if it had no answer.
+async fn repeated<T, E, F>(
+    deadline: Deadline,
+    call: impl Fn() -> F,
+) -> Result<Result<T, SdkError<E, HttpResponse>>, StoreError>
+where
+    E: ProvideErrorMetadata + std::fmt::Debug,
+    F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+{
+    let mut tries = Tries::within(deadline.cap(CALL_LIMIT), ATTEMPT_LIMIT);
+    let mut last = Err(StoreError::Unavailable("no time left to try".into()));
+    while let Some(limit) = tries.next().await {
+        last = match timeout(limit, call()).await {
+            Ok(Err(error)) if !matches!(Attempt::of(&error), Attempt::Refused(_)) => Ok(Err(error)),
+            Ok(decided) => return Ok(decided),
+            Err(_) => Err(StoreError::Unavailable("no answer in time".into())),
+        };
+    }
+    last
 }
 
 /// The partition of the sparse index `sweep` that a row's due work stands in. Sixteen, so that no single one takes all
@@ -167,5 +184,5 @@ async fn check(client: &Client, table: &str, deadline: Deadline) -> Result<(), S
         .map_err(|_| StoreError::Broken("request could not be built".into()))?;
     let probe = client.transact_write_items();
     let probe = probe.transact_items(TransactWriteItem::builder().condition_check(condition).build());
-    within(deadline, probe.send()).await.map(drop)
+    within(deadline, || probe.clone().send()).await.map(drop)
 }
