@@ -100,12 +100,26 @@ pub async fn invoke(
     event: String,
     request_id: String,
 ) -> Result<Response<Bytes>, Refusal> {
+    let end = clock::now().saturating_add(FUNCTION_TIMEOUT).unwrap_or(jiff::Timestamp::MAX);
+    invoke_until(endpoint, app, event, request_id, end).await
+}
+
+/// The same, for an invocation that ends at `end`.
+///
+/// # Errors
+/// [`Refusal`]
+pub async fn invoke_until(
+    endpoint: Endpoint,
+    app: Arc<Configured>,
+    event: String,
+    request_id: String,
+    end: jiff::Timestamp,
+) -> Result<Response<Bytes>, Refusal> {
     if event.len() > MAX_PAYLOAD_BYTES {
         return Err(Refusal::EventTooLarge);
     }
     let mut context = Context::default();
     context.request_id = request_id;
-    let end = clock::now().saturating_add(FUNCTION_TIMEOUT).unwrap_or(jiff::Timestamp::MAX);
     context.deadline = end.as_millisecond().try_into().unwrap_or_default();
 
     let payload =

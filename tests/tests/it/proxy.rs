@@ -102,6 +102,8 @@ struct State {
     /// How many were taken before those.
     taken: usize,
     rules: Vec<Rule>,
+    /// Requests that have not come to their end yet.
+    passing: usize,
 }
 
 /// A running proxy.
@@ -127,7 +129,9 @@ impl Proxy {
                     let service =
                         hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
                             let (state, client) = (state.clone(), client.clone());
-                            async move { pass(state, client, upstream, request.map(Body::new)).await }
+                            // A request on its way arrives, whether or not somebody still waits for its answer.
+                            let passing = tokio::spawn(pass(state, client, upstream, request.map(Body::new)));
+                            async move { passing.await.unwrap_or(Err(Closed)) }
                         });
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -175,6 +179,15 @@ impl Proxy {
         }
     }
 
+    /// Waits until every request has come to its end, also those that nobody waits for any more.
+    pub async fn idle(&self) {
+        let begun = Instant::now();
+        while self.state.lock().unwrap().passing > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "a request does not come to its end");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// The operations seen since the last call, in order.
     pub fn operations(&self) -> Vec<String> {
         self.take().into_iter().map(|seen| seen.operation).collect()
@@ -199,6 +212,7 @@ async fn pass(
     upstream: SocketAddr,
     request: Request<Body>,
 ) -> Result<Response<Body>, Closed> {
+    let _passing = Passing::begin(&state);
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(|_| Closed)?;
     let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
@@ -263,6 +277,22 @@ async fn pass(
     }
     drop(state);
     Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+/// Counts a request until its end.
+struct Passing(Arc<Mutex<State>>);
+
+impl Passing {
+    fn begin(state: &Arc<Mutex<State>>) -> Self {
+        state.lock().unwrap().passing += 1;
+        Self(state.clone())
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().passing -= 1;
+    }
 }
 
 impl Rule {
