@@ -6,16 +6,21 @@
 
 mod absence;
 mod architecture;
+mod atomicity;
 mod binary;
 mod bodies;
 mod costs;
 mod files;
 mod forms;
+mod lane;
 mod lifecycle;
 mod log;
+mod log_lines;
 mod log_rows;
 mod log_table;
 mod names;
+mod operation;
+mod outcomes;
 mod paths;
 mod proxy;
 mod races;
@@ -24,5 +29,6 @@ mod refusals;
 mod roles;
 mod runtime;
 mod stack;
+mod undoing;
 mod wire;
 mod world;
