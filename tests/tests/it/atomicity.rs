@@ -241,7 +241,6 @@ async fn an_outage_at_any_step_is_answered_in_time_and_leaves_nothing_half_done(
         Operation::Forbidden,
         Operation::Missing,
         Operation::Taken,
-        Operation::WrongContent,
     ] {
         for step in steps(&world, operation).await {
             for outage in step.store.outages() {

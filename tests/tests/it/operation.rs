@@ -125,7 +125,17 @@ impl Operation {
 
     /// Whether another operation takes the very same steps. The first failures that there are must do for it.
     pub fn is_variant(self) -> bool {
-        matches!(self, Self::Receipt | Self::Zip | Self::Sign(Some(_)) | Self::HardDelete("DELETED"))
+        let same_steps = [
+            Self::Receipt,
+            Self::Zip,
+            Self::Sign(Some("view")),
+            Self::Sign(Some("download")),
+            Self::Metadata,
+            Self::HardDelete("DELETED"),
+            Self::HardDelete("PURGING"),
+            Self::Forbidden,
+        ];
+        same_steps.contains(&self)
     }
 
     /// The answer when all is well.
