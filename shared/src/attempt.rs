@@ -13,6 +13,7 @@ pub struct Attempt<'a> {
     actor: &'a Actor,
     deadline: Deadline,
     recorded: bool,
+    settled: bool,
     /// What is tried.
     pub action: Action,
     /// On which file, once a path is named or derived.
@@ -28,7 +29,7 @@ impl<'a> Attempt<'a> {
     #[must_use]
     pub fn new(tables: &'a Tables, actor: &'a Actor, deadline: Deadline, action: Action) -> Self {
         let (path, related, details) = (None, Related::default(), Details::default());
-        Self { tables, actor, deadline, recorded: false, action, path, related, details }
+        Self { tables, actor, deadline, recorded: false, settled: false, action, path, related, details }
     }
 
     /// Makes the change together with the entry that says it was done.
@@ -59,6 +60,7 @@ impl<'a> Attempt<'a> {
     /// # Errors
     /// The problem itself, or [`Problem::Unavailable`].
     pub async fn settle<T>(mut self, result: Result<T, Problem>) -> Result<T, Problem> {
+        self.settled = true;
         let problem = match result {
             Err(problem) if problem.is_recorded() && !self.recorded => problem,
             done => return done,
@@ -98,5 +100,15 @@ impl<'a> Attempt<'a> {
             );
         }
         committed
+    }
+}
+
+impl Drop for Attempt<'_> {
+    /// An attempt that nobody settled may have failed without an entry: a handler that forgot, or that panicked.
+    fn drop(&mut self) {
+        if !self.settled {
+            let (request_id, action) = (&self.actor.request_id, self.action.name());
+            tracing::error!(request_id, action, "audit_write_failed: an attempt was not settled");
+        }
     }
 }

@@ -76,6 +76,12 @@ impl Deadline {
         self.left().saturating_sub(ANSWER_RESERVE).min(limit)
     }
 
+    /// The same for a call that others must follow: what it leaves is enough to settle its outcome.
+    #[must_use]
+    pub fn cap_before_settling(self, limit: Duration) -> Duration {
+        self.left().saturating_sub(SETTLING_RESERVE).min(limit)
+    }
+
     /// The gate in front of every new effect.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::audit::RelatedError;
 use crate::clock::OutOfTime;
 use crate::content::ContentError;
 use crate::path::PathError;
@@ -233,6 +234,12 @@ impl From<PathError> for Problem {
     }
 }
 
+impl From<RelatedError> for Problem {
+    fn from(error: RelatedError) -> Self {
+        Self::invalid("invalid_field", error.to_string())
+    }
+}
+
 impl From<OutOfTime> for Problem {
     fn from(OutOfTime: OutOfTime) -> Self {
         Self::Unavailable("no time left to begin".into())
@@ -261,8 +268,8 @@ impl From<CommitError> for Problem {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Conflict => Self::NotFound(Absence::Changed),
-            CommitError::Store(error) => error.into(),
-            CommitError::InDoubt(_) => Self::Unavailable(error.to_string()),
+            // Whatever the reason: what has no entry does not happen, and that is a 503 (DESIGN section 1).
+            CommitError::Store(_) | CommitError::InDoubt(_) => Self::Unavailable(error.to_string()),
         }
     }
 }

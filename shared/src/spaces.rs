@@ -129,7 +129,7 @@ impl Spaces {
                 .body(ByteStream::new(body.try_clone().unwrap_or_else(SdkBody::taken)))
                 .send()
         };
-        let (put, stray) = repeated(deadline.cap(PUT_LIMIT), put).await;
+        let (put, stray) = repeated(deadline.cap_before_settling(PUT_LIMIT), put).await;
         let no_tag = || SpacesError::Refused("no entity tag in the answer to a PUT".into());
         match put.and_then(|put| put.e_tag.ok_or_else(no_tag)) {
             Ok(etag) => Ok(Stored { etag, stray }),

@@ -3,12 +3,15 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::ids::{ObjectId, OrgId, UserId};
 use crate::path::{FilePath, Place};
 
 /// A user agent is cut at this many bytes (DESIGN section 6).
 const MAX_DEVICE_BYTES: usize = 256;
+/// Longest `related_object_type` and `related_object_id`: they stand in entries, whose size is paid for.
+const MAX_RELATED_BYTES: usize = 128;
 /// An error message is cut at this many bytes, so that one entry stays within one write unit in nearly every case.
 const MAX_ERROR_BYTES: usize = 256;
 
@@ -98,6 +101,32 @@ pub struct Related {
     pub object_type: Option<String>,
     /// `related_object_id`
     pub object_id: Option<String>,
+}
+
+/// A word about the business object does not fit into an entry. The text may be shown to a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("Invalid {field}: at most {MAX_RELATED_BYTES} bytes, no control characters")]
+pub struct RelatedError {
+    field: &'static str,
+}
+
+impl Related {
+    /// Takes the caller's words, within what an entry has room for. Empty ones count as none.
+    ///
+    /// # Errors
+    /// [`RelatedError`] if one is too long or holds control characters.
+    pub fn parse(object_type: Option<String>, object_id: Option<String>) -> Result<Self, RelatedError> {
+        let word = |field, value: Option<String>| match value.filter(|value| !value.is_empty()) {
+            Some(value) if value.len() > MAX_RELATED_BYTES || value.chars().any(char::is_control) => {
+                Err(RelatedError { field })
+            }
+            word => Ok(word),
+        };
+        Ok(Self {
+            object_type: word("related_object_type", object_type)?,
+            object_id: word("related_object_id", object_id)?,
+        })
+    }
 }
 
 /// What more there is to say about an action; D1's `metadata`.

@@ -8,6 +8,6 @@ mod index;
 mod writer;
 
 pub use body::{Body, InDoubt, LeafHash, leaf_hash};
-pub use entry::{Action, Actor, Details, Event, Outcome, Related};
+pub use entry::{Action, Actor, Details, Event, Outcome, Related, RelatedError};
 pub use index::{Index, IndexKeys, kept_until, month_of, partition};
 pub use writer::{MAX_IDLE_WRITERS, Pen, Sealed, Writers};

@@ -35,8 +35,10 @@ struct Writer {
     id: String,
     org: OrgId,
     sequence: u64,
-    /// Id and hash of the last entry that is certain.
-    last: Option<(Ulid, LeafHash)>,
+    /// Hash of the last entry that is certain.
+    last: Option<LeafHash>,
+    /// The highest id that was given to an entry, stored or not: an id is used once.
+    highest: Option<Ulid>,
     /// Named by this writer's first entry.
     replaces: Option<InDoubt>,
 }
@@ -116,8 +118,8 @@ impl Pen<'_> {
     /// Gives an event its place in the chain.
     #[must_use]
     #[expect(clippy::expect_used, reason = "the writer leaves only in methods that consume the pen")]
-    pub fn seal(&self, actor: &Actor, event: Event, now: Timestamp) -> Sealed {
-        self.writer.as_ref().expect("a pen holds its writer").seal(actor, event, now)
+    pub fn seal(&mut self, actor: &Actor, event: Event, now: Timestamp) -> Sealed {
+        self.writer.as_mut().expect("a pen holds its writer").seal(actor, event, now)
     }
 
     /// From here on the entry may have been stored.
@@ -129,7 +131,7 @@ impl Pen<'_> {
     pub fn committed(mut self, entry: &Sealed) {
         if let Some(mut writer) = self.writer.take() {
             writer.sequence += 1;
-            writer.last = Some((entry.id, entry.hash));
+            writer.last = Some(entry.hash);
             writer.replaces = None;
             self.writers.give_back(writer);
         }
@@ -156,10 +158,17 @@ impl Drop for Pen<'_> {
 impl Writer {
     fn new(org: &OrgId, replaces: Option<InDoubt>) -> Self {
         // 80 random bits, in 16 characters: short, since it stands in every entry.
-        Self { id: unique::random_characters(16), org: org.clone(), sequence: 0, last: None, replaces }
+        Self {
+            id: unique::random_characters(16),
+            org: org.clone(),
+            sequence: 0,
+            last: None,
+            highest: None,
+            replaces,
+        }
     }
 
-    fn seal(&self, actor: &Actor, event: Event, now: Timestamp) -> Sealed {
+    fn seal(&mut self, actor: &Actor, event: Event, now: Timestamp) -> Sealed {
         let Event { action, path, related, details, outcome } = event;
         let id = self.next_id(now);
         let user = actor.user.clone();
@@ -177,7 +186,7 @@ impl Writer {
             details,
             sequence: self.sequence,
             org: self.org.as_str().to_owned(),
-            previous: self.last.map(|(_, hash)| Body::encode_hash(&hash)),
+            previous: self.last.as_ref().map(Body::encode_hash),
             request_id: actor.request_id.clone(),
             role: actor.role.clone(),
             sub: (user.to_string() != actor.sub).then(|| actor.sub.clone()),
@@ -194,12 +203,14 @@ impl Writer {
     }
 
     /// A ULID above the writer's last one, also when the clock has gone back.
-    fn next_id(&self, now: Timestamp) -> Ulid {
+    fn next_id(&mut self, now: Timestamp) -> Ulid {
         let fresh = unique::ulid(now);
-        match self.last {
-            Some((last, _)) if last >= fresh => last.increment().unwrap_or(fresh),
+        let id = match self.highest {
+            Some(highest) if highest >= fresh => highest.increment().unwrap_or(fresh),
             _ => fresh,
-        }
+        };
+        self.highest = Some(id);
+        id
     }
 }
 
@@ -235,7 +246,8 @@ mod tests {
         let lost = pen.seal(&actor(), event(), at(2));
         pen.sending(&lost);
         pen.unchanged();
-        let next = write(&writers, 3);
+        let next = write(&writers, 1);
+        assert!(next.id > lost.id, "an id is used once, also when the clock goes back");
         assert_eq!(next.body.sequence, lost.body.sequence);
         assert_eq!(next.body.previous, lost.body.previous);
     }
@@ -291,7 +303,7 @@ mod tests {
         let first = write(&writers, 1);
         let mut other = actor();
         other.org = org("org-2");
-        let pen = writers.take(&other.org);
+        let mut pen = writers.take(&other.org);
         let sealed = pen.seal(&other, event(), at(1));
         assert_ne!(sealed.body.writer, first.body.writer);
         assert_eq!(sealed.body.sequence, 0);
@@ -300,8 +312,8 @@ mod tests {
     #[test]
     fn transactions_side_by_side_use_different_writers() {
         let writers = Writers::default();
-        let pens = [writers.take(&org("org-1")), writers.take(&org("org-1"))];
-        let [a, b] = pens.each_ref().map(|pen| pen.seal(&actor(), event(), at(1)).body.writer);
+        let mut pens = [writers.take(&org("org-1")), writers.take(&org("org-1"))];
+        let [a, b] = pens.each_mut().map(|pen| pen.seal(&actor(), event(), at(1)).body.writer);
         assert_ne!(a, b);
     }
 

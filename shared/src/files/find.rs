@@ -20,6 +20,7 @@ pub enum Visible {
 pub struct Found<R> {
     authorised: Authorised<R, FilePath>,
     record: Record,
+    visible: Visible,
 }
 
 impl<R> Found<R> {
@@ -66,14 +67,15 @@ impl Files<'_> {
         let record = own_and_visible(record, considered.principal(), visible).map_err(Problem::NotFound)?;
         let confirmed = considered.confirm(&self.app.policies, &record.owner);
         let authorised = confirmed.map_err(|denial| Problem::Forbidden(denial.to_string()))?;
-        Ok(Found { authorised, record })
+        Ok(Found { authorised, record, visible })
     }
 
-    pub(super) async fn read_again<R>(&self, found: Found<R>, visible: Visible) -> Result<Found<R>, Problem> {
-        let Found { authorised, .. } = found;
+    /// Reads a record again that has changed.
+    pub(super) async fn read_again<R>(&self, found: Found<R>) -> Result<Found<R>, Problem> {
+        let Found { authorised, visible, .. } = found;
         let record = self.app.tables.record(authorised.target(), self.deadline).await?;
         let record = own_and_visible(record, authorised.principal(), visible).map_err(Problem::NotFound)?;
-        Ok(Found { authorised, record })
+        Ok(Found { authorised, record, visible })
     }
 }
 

@@ -16,6 +16,9 @@ pub use find::{Found, Visible};
 pub use sign::Purpose;
 pub use upload::NewFile;
 
+/// How often a request looks again when a record changes under its hands.
+const LOOKS: usize = 3;
+
 /// The files, for the length of one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Files<'a> {

@@ -1,15 +1,12 @@
 //! Deleting: softly, which hides a file, and hard, which removes its bytes.
 
-use super::{Files, Found, Visible};
+use super::{Files, Found, LOOKS};
 use crate::attempt::Attempt;
 use crate::audit::Action;
 use crate::auth::{Delete, Purge};
 use crate::problem::{Absence, Problem};
 use crate::record::{Record, State};
 use crate::tables::{Change, CommitError};
-
-/// How often a hard delete looks again when the record changes under its hands.
-const LOOKS: usize = 3;
 
 impl Files<'_> {
     /// Hides a file. Its object stays in the bucket.
@@ -36,17 +33,22 @@ impl Files<'_> {
         for _ in 0..LOOKS {
             self.deadline.begin_effect()?;
             let record = found.record();
-            let fenced = match record.state {
-                State::Purging => Ok(()),
-                State::Active | State::Deleted => {
-                    let change = Change::HardDelete { record, by: found.principal().user_id() };
-                    attempt.succeed(change).await.map(drop)
-                }
+            match record.state {
+                // Another request, or one of ours that did not get to its end, put it there.
+                State::Purging => return self.purge(record, attempt).await,
+                State::Active | State::Deleted => {}
                 State::Pending | State::Purged => return Err(Problem::NotFound(Absence::Invisible)),
-            };
-            match fenced {
-                Ok(()) => return self.purge(record, attempt).await,
-                Err(CommitError::Conflict) => found = self.read_again(found, Visible::AndDeleted).await?,
+            }
+            let change = Change::HardDelete { record, by: found.principal().user_id() };
+            match attempt.succeed(change).await {
+                Ok(_) => {
+                    return match self.purge(record, attempt).await {
+                        // Somebody else finished what this request began, and has the entry of it.
+                        Err(Problem::NotFound(Absence::Changed)) => Ok(()),
+                        purged => purged,
+                    };
+                }
+                Err(CommitError::Conflict) => found = self.read_again(found).await?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -57,10 +59,7 @@ impl Files<'_> {
     async fn purge(&self, record: &Record, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
         attempt.go_on(Action::Purge);
         self.app.spaces.delete(record, self.deadline).await?;
-        match attempt.succeed(Change::Purged { record }).await {
-            // Somebody else finished it meanwhile.
-            Ok(_) | Err(CommitError::Conflict) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        let _ = attempt.succeed(Change::Purged { record }).await?;
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use super::{Files, Found};
+use super::{Files, Found, LOOKS};
 use crate::attempt::Attempt;
 use crate::audit::Action;
 use crate::auth::{ReadMetadata, Sign};
@@ -13,7 +13,7 @@ use crate::path::FilePath;
 use crate::problem::Problem;
 use crate::record::Record;
 use crate::spaces::{Presentation, SignedUrl};
-use crate::tables::Change;
+use crate::tables::{Change, CommitError};
 
 /// What a signed URL is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,12 +53,18 @@ impl Files<'_> {
     /// [`Problem`]
     pub async fn show(
         &self,
-        found: Found<ReadMetadata>,
+        mut found: Found<ReadMetadata>,
         attempt: &mut Attempt<'_>,
     ) -> Result<Record, Problem> {
-        self.deadline.begin_effect()?;
-        let _ = attempt.succeed(Change::StillThere { record: found.record() }).await?;
-        Ok(found.record().clone())
+        for _ in 0..LOOKS {
+            self.deadline.begin_effect()?;
+            match attempt.succeed(Change::StillThere { record: found.record() }).await {
+                Ok(_) => return Ok(found.record().clone()),
+                Err(CommitError::Conflict) => found = self.read_again(found).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Problem::Unavailable("the record keeps changing".into()))
     }
 
     /// Signs one URL, after its entry is in the log. Never a URL for a file whose delete has committed.

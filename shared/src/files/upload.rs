@@ -10,7 +10,6 @@ use crate::auth::{Authorised, Upload};
 use crate::clock;
 use crate::content;
 use crate::file_name::FileName;
-use crate::http::FileField;
 use crate::path::{OwnPlace, Place};
 use crate::problem::Problem;
 use crate::record::{Record, State};
@@ -30,8 +29,12 @@ const SUFFIX_CHARACTERS: usize = 6;
 /// What is to be stored.
 #[derive(Debug)]
 pub struct NewFile {
-    /// Name, declared type and content, as the client gave them.
-    pub field: FileField,
+    /// Its name, as the client gave it.
+    pub name: Option<String>,
+    /// Its media type, as the client declared it.
+    pub media_type: Option<String>,
+    /// Its content.
+    pub bytes: Vec<u8>,
     /// Whether the name gets the time in front.
     pub add_timestamp: bool,
 }
@@ -62,16 +65,15 @@ impl Files<'_> {
         attempt: &mut Attempt<'_>,
     ) -> Result<Record, Problem> {
         let place = allowed.target().place();
-        let NewFile { field, add_timestamp } = file;
+        let NewFile { name, media_type, bytes, add_timestamp } = file;
         let now = clock::whole_seconds(clock::now());
         let stamp = add_timestamp.then(|| stamp(now));
-        let original = field.name.unwrap_or_default();
+        let original = name.unwrap_or_default();
         let name = |extension: Option<&str>| FileName::derive(&original, extension, stamp.as_deref());
 
         attempt.path = Some(place.file(name(None)));
-        let kind =
-            content::prove(place.object_type, Some(&original), field.media_type.as_deref(), &field.bytes)
-                .map_err(Problem::Content)?;
+        let kind = content::prove(place.object_type, Some(&original), media_type.as_deref(), &bytes)
+            .map_err(Problem::Content)?;
         let name = name(Some(kind.extension()));
 
         let principal = allowed.principal();
@@ -86,9 +88,9 @@ impl Files<'_> {
             object_type: place.object_type.name.to_owned(),
             object_id: place.object_id.as_str().to_owned(),
             original_filename: original,
-            file_size: field.bytes.len() as u64,
+            file_size: bytes.len() as u64,
             mime_type: kind.media_type.clone(),
-            sha256: HEXLOWER.encode(&Sha256::digest(&field.bytes)),
+            sha256: HEXLOWER.encode(&Sha256::digest(&bytes)),
             etag: None,
             uploaded_by: principal.user_id().clone(),
             owner: principal.sub().to_owned(),
@@ -102,7 +104,7 @@ impl Files<'_> {
         attempt.details.sha256 = Some(reserved.sha256.clone());
 
         let record = self.reserve(reserved, place, name, add_timestamp, attempt).await?;
-        self.store(record, field.bytes, attempt).await
+        self.store(record, bytes, attempt).await
     }
 
     /// Reserves the first name that is free. Nothing is ever overwritten and no path is used twice.

@@ -5,14 +5,10 @@ use lambda_http::http::header;
 use serde::de::DeserializeOwned;
 
 use super::Call;
-use crate::audit::Related;
 use crate::problem::Problem;
 
 /// Largest JSON body (DESIGN section 8).
 pub const MAX_JSON_BYTES: usize = 64 * 1024;
-
-/// Longest `related_object_type` and `related_object_id`: they stand in audit entries, whose size is paid for.
-const MAX_RELATED_BYTES: usize = 128;
 
 impl Call {
     /// Whether the request has a body.
@@ -126,25 +122,6 @@ pub(super) fn flag(name: &str, value: Option<&str>, default: bool) -> Result<boo
         Some("true") => Ok(true),
         Some("false") => Ok(false),
         Some(_) => Err(Problem::invalid("invalid_field", format!("Invalid {name}: true or false"))),
-    }
-}
-
-impl Related {
-    /// Takes the caller's words about a business object, within what an entry has room for.
-    ///
-    /// # Errors
-    /// [`Problem::Invalid`] if one is too long or holds control characters.
-    pub fn parse(object_type: Option<String>, object_id: Option<String>) -> Result<Self, Problem> {
-        for (name, value) in [("related_object_type", &object_type), ("related_object_id", &object_id)] {
-            let value = value.as_deref().unwrap_or_default();
-            if value.len() > MAX_RELATED_BYTES || value.chars().any(char::is_control) {
-                let detail =
-                    format!("Invalid {name}: at most {MAX_RELATED_BYTES} bytes, no control characters");
-                return Err(Problem::invalid("invalid_field", detail));
-            }
-        }
-        let given = |value: Option<String>| value.filter(|value| !value.is_empty());
-        Ok(Self { object_type: given(object_type), object_id: given(object_id) })
     }
 }
 

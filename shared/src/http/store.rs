@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Answer, Call, Form};
+use super::{Answer, Call, FileField, Form};
 use crate::app::App;
 use crate::audit::Action;
 use crate::files::{Files, NewFile};
@@ -21,7 +21,8 @@ pub async fn store(app: &App, call: &Call, form: Form, place: Place) -> Result<A
     }
     let mut attempt = call.attempt(app, Action::Upload, form.related);
     let files = Files::new(app, call.deadline);
-    let file = NewFile { field: form.file, add_timestamp: form.add_timestamp };
+    let FileField { name, media_type, bytes } = form.file;
+    let file = NewFile { name, media_type, bytes, add_timestamp: form.add_timestamp };
     let stored = match files.may_upload(&call.principal, place.clone()) {
         Ok(allowed) => files.upload(allowed, file, &mut attempt).await,
         Err(refused) => {

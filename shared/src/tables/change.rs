@@ -101,8 +101,8 @@ impl Change<'_> {
                 .deleted(record, by),
             Self::HardDelete { by, .. } => on(State::Purging)
                 .update_expression(
-                    "SET #state = :to, updated_at = :now, deleted_at = :now, deleted_by = :by, context = :context, \
-                     sweep = :sweep, due = :due",
+                    "SET #state = :to, updated_at = :now, deleted_at = if_not_exists(deleted_at, :now), \
+                     deleted_by = if_not_exists(deleted_by, :by), context = :context, sweep = :sweep, due = :due",
                 )
                 .if_as_read(record)
                 .deleted(record, by)

@@ -210,12 +210,17 @@ fn entry(row: &Row) -> Option<(Ulid, Body)> {
     read
 }
 
+/// Months that the log goes back, at most: entries are kept for seven years and thirty days.
+const KEPT_MONTHS: i32 = 7 * 12 + 2;
+
 /// The months that can hold entries below an id, newest first.
 fn months(below: Ulid) -> impl Iterator<Item = String> {
     let at = i64::try_from(below.timestamp_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    let last =
-        at.unwrap_or(Timestamp::MAX).min(crate::clock::now()).to_zoned(TimeZone::UTC).date().first_of_month();
+    let month = |at: Timestamp| at.to_zoned(TimeZone::UTC).date().first_of_month();
+    let this = month(crate::clock::now());
+    let last = at.map_or(this, month).min(this);
     let first = civil::date(FIRST_MONTH.0, FIRST_MONTH.1, 1);
+    let first = this.checked_sub(KEPT_MONTHS.months()).map_or(first, |kept| kept.max(first));
     std::iter::successors(Some(last), |month| month.checked_sub(1.month()).ok())
         .take_while(move |month| *month >= first)
         .map(|month| format!("{:04}-{:02}", month.year(), month.month()))

@@ -1,14 +1,21 @@
 //! The tables' definitions: keys, indexes, time to live, stream. The one place where they are written down.
 
+use std::time::Duration;
+
+use aws_sdk_dynamodb::client::Waiters;
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TimeToLiveSpecification,
+    TimeToLiveStatus,
 };
 
 use super::failure::Attempt;
 use super::{StoreError, Tables};
 use crate::audit::Index;
+
+/// How long a new table may take to become ready.
+const CREATION_LIMIT: Duration = Duration::from_secs(120);
 
 /// An attribute that is part of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,18 +127,30 @@ impl Tables {
         }
         match create.send().await {
             Ok(_) => {}
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {
-                return Ok(());
-            }
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {}
             Err(error) => return Err(Attempt::of(&error).into()),
         }
-        if let Some(attribute) = definition.ttl {
-            let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute);
-            let ttl = ttl.build().map_err(broken)?;
-            let update = self.client.update_time_to_live().table_name(table).time_to_live_specification(ttl);
-            update.send().await.map_err(|error| StoreError::from(Attempt::of(&error)))?;
+        // A new table takes no other change before it is ready.
+        let ready = self.client.wait_until_table_exists().table_name(table).wait(CREATION_LIMIT).await;
+        ready.map_err(|_| StoreError::Unavailable(format!("table {table} does not become ready")))?;
+        match definition.ttl {
+            Some(attribute) => self.expire_by(table, attribute).await,
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Lets rows expire at the time in an attribute.
+    async fn expire_by(&self, table: &str, attribute: &str) -> Result<(), StoreError> {
+        let described = self.client.describe_time_to_live().table_name(table).send().await;
+        let described = described.map_err(|error| StoreError::from(Attempt::of(&error)))?;
+        let status = described.time_to_live_description.and_then(|ttl| ttl.time_to_live_status);
+        if matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)) {
+            return Ok(());
+        }
+        let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build();
+        let ttl = ttl.map_err(|_| StoreError::Broken("a table definition is incomplete".into()))?;
+        let update = self.client.update_time_to_live().table_name(table).time_to_live_specification(ttl);
+        update.send().await.map(drop).map_err(|error| Attempt::of(&error).into())
     }
 }
 
