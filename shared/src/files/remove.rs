@@ -35,7 +35,14 @@ impl Files<'_> {
             let record = found.record();
             match record.state {
                 // Another request, or one of ours that did not get to its end, put it there.
-                State::Purging => return self.purge(record, attempt).await,
+                State::Purging => {
+                    let purged = self.purge(record, attempt).await;
+                    if let Err(Problem::NotFound(_)) = purged {
+                        // It got to its end all the same: for this request the file was gone before.
+                        attempt.go_on(Action::Delete);
+                    }
+                    return purged;
+                }
                 State::Active | State::Deleted => {}
                 State::Pending | State::Purged => return Err(Problem::NotFound(Absence::Invisible)),
             }

@@ -183,7 +183,7 @@ impl Files<'_> {
             // It may be a file: nothing may be undone.
             CommitError::InDoubt(_) => return Err(error.into()),
             CommitError::Conflict => Problem::Unavailable("the reservation does not hold any more".into()),
-            CommitError::Store(error) => error.into(),
+            CommitError::Store(_) => error.into(),
         };
         Err(self.undo(&record, problem, stray, attempt).await)
     }

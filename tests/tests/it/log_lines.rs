@@ -56,7 +56,7 @@ fn failures() -> Vec<(Operation, &'static str, Fault, u16)> {
         (Operation::Taken, "", Fault::Reset, 409),
         (Operation::WrongContent, "", Fault::Reset, 400),
         (Operation::Sign(None), "GetItem", denied(), 500),
-        (Operation::Sign(None), TRANSACTION, denied(), 500),
+        (Operation::Sign(None), TRANSACTION, denied(), 503),
         (Operation::Metadata, TRANSACTION, Fault::throttled(), 503),
         (Operation::AuditLogs, "Query", Fault::CutAfterSending, 503),
         (Operation::Forbidden, TRANSACTION, Fault::Reset, 503),

@@ -145,7 +145,7 @@ async fn reasons_without_a_code_or_too_few_of_them_are_not_taken_for_another_ite
     // Some stores leave "None" out. The change's reason must not be read as the entry's: no URL without its entry.
     let failed = json!({ "Code": "ConditionalCheckFailed" });
     for (reasons, status) in
-        [(json!([failed, {}]), 404), (json!([failed]), 500), (json!([]), 500), (Value::Null, 500)]
+        [(json!([failed, {}]), 404), (json!([failed]), 503), (json!([]), 503), (Value::Null, 503)]
     {
         let tried = Tried::on(&lane, Operation::Sign(None), |lane| {
             lane.dynamodb.fail(TRANSACTION, 0, 1, cancelled(reasons.clone()));
@@ -159,7 +159,7 @@ async fn reasons_without_a_code_or_too_few_of_them_are_not_taken_for_another_ite
 }
 
 #[tokio::test]
-async fn a_refusal_for_good_is_an_internal_error_and_is_in_the_log() {
+async fn a_transaction_that_is_refused_for_good_is_a_503_and_its_failure_is_in_the_log() {
     let world = World::start().await;
     let lane = Lane::beside(&world).await;
     let refusals = [
@@ -176,7 +176,7 @@ async fn a_refusal_for_good_is_an_internal_error_and_is_in_the_log() {
                 lane.dynamodb.fail(TRANSACTION, 0, 1, refusal.clone());
             })
             .await;
-            assert_eq!(tried.answer.status, 500, "{operation:?} {refusal:?}");
+            assert_eq!(tried.answer.status, 503, "{operation:?} {refusal:?}");
             let mut told = operation.told();
             told.iter_mut().for_each(|(_, success)| *success = false);
             assert_eq!(tried.told(), told, "{operation:?} {refusal:?}");

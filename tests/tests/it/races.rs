@@ -180,7 +180,7 @@ async fn of_sixteen_commits_of_one_upload_one_wins_and_one_entry_is_written() {
     .await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     let snapshot = world.snapshot().await;
-    assert_eq!(snapshot.objects, [record.file_path.clone()], "a loser takes nothing away");
+    assert_eq!(snapshot.objects, std::slice::from_ref(&record.file_path), "a loser takes nothing away");
     assert_eq!(snapshot.records[&record.file_path], "ACTIVE");
     assert_eq!(snapshot.entries.len(), 1);
     world.check_invariants().await;

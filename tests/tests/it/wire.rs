@@ -299,6 +299,7 @@ async fn the_log_is_written_in_transactions_alone_and_each_has_its_entrys_id_as_
     let ids = world.entries().await.into_iter().map(|entry| entry.id);
     let sent = transactions.iter().filter(|seen| seen.status == 200).map(|seen| seen.entry().id);
     let (mut ids, mut sent): (Vec<_>, Vec<_>) = (ids.collect(), sent.collect());
-    (ids.sort(), sent.sort());
+    ids.sort();
+    sent.sort();
     assert_eq!(ids, sent, "each entry was one transaction's");
 }
