@@ -143,7 +143,7 @@ impl Spaces {
     ///
     /// # Errors
     /// [`SpacesError`]
-    pub async fn delete(&self, record: &Record, deadline: Deadline) -> Result<(), SpacesError> {
+    pub(crate) async fn delete(&self, record: &Record, deadline: Deadline) -> Result<(), SpacesError> {
         let delete = self.client.delete_object().bucket(&self.bucket).key(&record.file_path);
         repeated(deadline.cap(DELETE_LIMIT), || delete.clone().send()).await.0.map(drop)
     }
@@ -153,7 +153,7 @@ impl Spaces {
     ///
     /// # Errors
     /// [`SpacesError::Refused`] if the request cannot be signed.
-    pub async fn sign(
+    pub(crate) async fn sign(
         &self,
         record: &Record,
         presentation: Presentation,

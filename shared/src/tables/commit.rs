@@ -18,8 +18,9 @@ use crate::audit::{Actor, Event, Index, IndexKeys, Pen, Sealed, kept_until, mont
 use crate::clock::{self, Deadline};
 use crate::retry::Tries;
 
-/// Proof that a change and its entry are stored. Only [`Tables::commit`] makes one.
-#[derive(Debug, Clone, Copy)]
+/// Proof that a change and its entry are stored. Only [`Tables::commit`] makes one, and it cannot be copied: one entry
+/// is good for one URL.
+#[derive(Debug)]
 #[must_use]
 pub struct Committed {
     entry: Ulid,
@@ -29,13 +30,13 @@ pub struct Committed {
 impl Committed {
     /// The entry's id.
     #[must_use]
-    pub fn entry(self) -> Ulid {
+    pub fn entry(&self) -> Ulid {
         self.entry
     }
 
     /// The time that record and entry carry.
     #[must_use]
-    pub fn at(self) -> Timestamp {
+    pub fn at(&self) -> Timestamp {
         self.at
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! - [`Tables::reserve`] opens a reservation: invisible, not an effect;
 //! - [`Tables::commit`] makes every change and writes its entry, in one transaction;
-//! - [`Tables::retire`] closes a reservation that never became a file.
+//! - `retire` closes a reservation that never became a file.
 
 mod change;
 mod commit;

@@ -31,11 +31,11 @@ pub enum ReserveError {
 }
 
 impl Tables {
-    /// Reads the record of a path, strongly consistent.
+    /// Reads the record of a path, strongly consistent. Whose it is has still to be asked; see `files::find`.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn record(&self, path: &FilePath, deadline: Deadline) -> Result<Option<Record>, StoreError> {
+    pub(crate) async fn record(&self, path: &FilePath, deadline: Deadline) -> Result<Option<Record>, StoreError> {
         let get = self.client.get_item().table_name(&self.records).key("pk", text(path.as_str()));
         let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
         let found = within(deadline, || get.clone().send()).await?;
@@ -85,7 +85,7 @@ impl Tables {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn retire(&self, record: &Record, deadline: Deadline) -> Result<(), StoreError> {
+    pub(crate) async fn retire(&self, record: &Record, deadline: Deadline) -> Result<(), StoreError> {
         let update = self
             .client
             .update_item()
