@@ -35,7 +35,11 @@ impl Tables {
     ///
     /// # Errors
     /// [`StoreError`]
-    pub(crate) async fn record(&self, path: &FilePath, deadline: Deadline) -> Result<Option<Record>, StoreError> {
+    pub(crate) async fn record(
+        &self,
+        path: &FilePath,
+        deadline: Deadline,
+    ) -> Result<Option<Record>, StoreError> {
         let get = self.client.get_item().table_name(&self.records).key("pk", text(path.as_str()));
         let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
         let found = within(deadline, || get.clone().send()).await?;

@@ -93,7 +93,7 @@ async fn a_late_put_is_thought_of_also_when_a_later_one_succeeded() {
     lane.s3.fail("PUT", 0, 1, Fault::CutAfterSending);
     lane.dynamodb.fail(TRANSACTION, 0, 1, Fault::error(400, "AccessDeniedException"));
     let (status, entries, stored) = upload(&lane).await;
-    assert_eq!((status, told(&entries)), (500, FAILED.to_vec()));
+    assert_eq!((status, told(&entries)), (503, FAILED.to_vec()));
     assert_eq!((only_row(&stored).state.as_str(), stored.objects.len()), ("PURGING", 0));
 }
 
