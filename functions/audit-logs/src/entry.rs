@@ -40,6 +40,7 @@ fn metadata(details: &Details) -> Value {
         mime_type,
         object_id,
         purpose,
+        org_id,
         system,
         object_type,
     } = details;
@@ -53,6 +54,7 @@ fn metadata(details: &Details) -> Value {
         ("mime_type", json!(mime_type)),
         ("object_id", json!(object_id)),
         ("purpose", json!(purpose)),
+        ("org_id", json!(org_id)),
         ("system", json!(system)),
         ("object_type", json!(object_type)),
     ];

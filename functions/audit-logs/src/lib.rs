@@ -64,10 +64,10 @@ async fn read(app: &App, call: &Call, filter: Filter, attempt: &mut Attempt<'_>)
 
 impl Filter {
     fn read(query: &Query) -> Result<Self, Problem> {
-        let action = query.get("action_type").map(action).transpose()?;
+        let action = query.given("action_type").map(action).transpose()?;
         let limit = query.get("limit").map(limit).transpose()?.unwrap_or(DEFAULT_LIMIT);
         let below = query.get("cursor").map(cursor).transpose()?;
-        let file_path = query.get("file_path").map(FilePath::parse).transpose()?;
+        let file_path = query.given("file_path").map(FilePath::parse).transpose()?;
         Ok(Self { file_path, action, limit, below })
     }
 }

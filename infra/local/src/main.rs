@@ -8,7 +8,10 @@ use clap::{Args, Parser, Subcommand};
 use local::gateway;
 use local::stack::{Options, Stack};
 use local::token::Identity;
+use shared::auth::Verifier;
 use shared::config::DEVELOPMENT_JWT_SECRET;
+use shared::ids::OrgId;
+use shared::secret::Secret;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -71,6 +74,10 @@ async fn main() -> ExitCode {
 }
 
 fn print_token(identity: &Identity, secret: &str) -> Result<(), String> {
+    // What the service would refuse anyway is better said here.
+    OrgId::parse(&identity.org).map_err(|error| format!("--org: {error}"))?;
+    Verifier::hs256(&Secret::new(secret.to_owned()), None, None)
+        .map_err(|error| format!("JWT_SECRET: {error}"))?;
     let token = identity.token(secret).map_err(|error| error.to_string())?;
     writeln!(io::stdout(), "{token}").map_err(|error| error.to_string())
 }

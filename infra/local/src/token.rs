@@ -15,7 +15,7 @@ pub struct Identity {
     /// The role: member, accountant, clinician, developer, admin, auditor, service
     #[arg(long)]
     pub role: String,
-    /// Seconds until the token ends
+    /// Seconds until the token ends; the service allows clocks to differ by 60 more
     #[arg(long, default_value_t = 3600)]
     pub expires_in: i64,
 }

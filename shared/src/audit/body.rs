@@ -167,6 +167,7 @@ mod tests {
                 mime_type: Some(text()),
                 object_id: Some(text()),
                 purpose: Some(text()),
+                org_id: Some(text()),
                 system: Some(text()),
                 object_type: Some(text()),
             },

@@ -162,6 +162,9 @@ pub struct Details {
     /// What a signed URL is for.
     #[serde(rename = "p", skip_serializing_if = "Option::is_none")]
     pub purpose: Option<String>,
+    /// The other organisation that a refused request asked for.
+    #[serde(rename = "r", skip_serializing_if = "Option::is_none")]
+    pub org_id: Option<String>,
     /// System of a refused request that named no path.
     #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,

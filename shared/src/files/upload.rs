@@ -71,7 +71,10 @@ impl Files<'_> {
         let original = name.unwrap_or_default();
         let name = |extension: Option<&str>| FileName::derive(&original, extension, stamp.as_deref());
 
+        let (file_size, sha256) = (bytes.len() as u64, HEXLOWER.encode(&Sha256::digest(&bytes)));
         attempt.path = Some(place.file(name(None)));
+        attempt.details.file_size = Some(file_size);
+        attempt.details.sha256 = Some(sha256.clone());
         let kind = content::prove(place.object_type, Some(&original), media_type.as_deref(), &bytes)
             .map_err(Problem::Content)?;
         let name = name(Some(kind.extension()));
@@ -88,9 +91,9 @@ impl Files<'_> {
             object_type: place.object_type.name.to_owned(),
             object_id: place.object_id.as_str().to_owned(),
             original_filename: original,
-            file_size: bytes.len() as u64,
+            file_size,
             mime_type: kind.media_type.clone(),
-            sha256: HEXLOWER.encode(&Sha256::digest(&bytes)),
+            sha256,
             etag: None,
             uploaded_by: principal.user_id().clone(),
             owner: principal.sub().to_owned(),
@@ -99,9 +102,7 @@ impl Files<'_> {
             deleted_at: None,
             deleted_by: None,
         };
-        attempt.details.file_size = Some(reserved.file_size);
         attempt.details.mime_type = Some(reserved.mime_type.clone());
-        attempt.details.sha256 = Some(reserved.sha256.clone());
 
         let record = self.reserve(reserved, place, name, add_timestamp, attempt).await?;
         self.store(record, bytes, attempt).await

@@ -99,11 +99,13 @@ impl Query {
     /// A parameter's value; an empty one counts as none.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
-            .filter(|value| !value.is_empty())
+        self.given(name).filter(|value| !value.is_empty())
+    }
+
+    /// A parameter's value, also an empty one: for a filter, of which an empty value must not mean everything.
+    #[must_use]
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter that is `true` or `false`.

@@ -28,6 +28,8 @@ pub async fn store(app: &App, call: &Call, form: Form, place: Place) -> Result<A
         Err(refused) => {
             // No path was named, and none is derived for somebody who may not store anything there.
             attempt.details.name_place(&place);
+            attempt.details.org_id =
+                (refused == Problem::ForeignOrganisation).then(|| place.org.as_str().to_owned());
             Err(refused)
         }
     };

@@ -136,6 +136,9 @@ async fn a_query_that_is_not_understood_is_refused() {
         (Method::GET, "audit-logs?limit=-1".into(), "invalid_limit"),
         (Method::GET, "audit-logs?limit=ten".into(), "invalid_limit"),
         (Method::GET, "audit-logs?action_type=upload".into(), "invalid_action_type"),
+        // A filter whose value got lost must not show everything.
+        (Method::GET, "audit-logs?action_type=".into(), "invalid_action_type"),
+        (Method::GET, "audit-logs?file_path=".into(), "invalid_path"),
         (Method::GET, "audit-logs?action_type=%00".into(), "invalid_action_type"),
         (Method::GET, "audit-logs?cursor=x".into(), "invalid_cursor"),
         (Method::GET, "audit-logs?cursor=8ZZZZZZZZZZZZZZZZZZZZZZZZZ".into(), "invalid_cursor"),

@@ -121,6 +121,7 @@ async fn check_refused_content(world: &World, before: &[String], answer: &Answer
     let path = entry.file_path().unwrap();
     let derived = path.strip_prefix(folder).unwrap_or_else(|| panic!("{path} is not in {folder}"));
     assert_eq!(derived.split_at(16).1, name);
+    assert!(entry.details.file_size.is_some() && entry.details.sha256.is_some(), "it says which file it was");
     let expected = format!("{}: {}", answer.code(), answer.body["detail"].as_str().unwrap());
     assert!(expected.starts_with(entry.error.as_deref().unwrap()), "{expected} is not {:?}", entry.error);
 }

@@ -121,6 +121,9 @@ fn check_entry(entry: &Body, org: &str, role: &str, route: &Route, path: &str) {
         Names::Path => assert_eq!(entry.file_path().as_deref(), Some(path)),
         Names::Place(system, object_type) => {
             assert_eq!(place, (Some(system), Some(object_type), Some("receipt-456")));
+            // Whose place it is that was asked for in vain, if it is not the caller's own.
+            let asked_for = (org != ORG).then_some(ORG);
+            assert_eq!(details.org_id.as_deref(), asked_for);
         }
         Names::Nothing => assert_eq!(entry.file_path(), None),
     }
