@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::audit::RelatedError;
+use crate::auth::TokenError;
 use crate::clock::OutOfTime;
 use crate::content::ContentError;
 use crate::path::PathError;
@@ -22,13 +23,10 @@ pub enum Problem {
     MethodNotAllowed(&'static str),
     /// Variables are missing or wrong; the log names them.
     NotConfigured(String),
-    /// No token, or one that is not believed. The reason is for the log.
-    Unauthenticated {
-        /// Whether there was a token at all.
-        presented: bool,
-        /// Why it was not believed.
-        reason: String,
-    },
+    /// No token.
+    MissingToken,
+    /// A token that is not believed. Why is for the log; only that it has expired is told, to whoever had a good one.
+    InvalidToken(TokenError),
     /// More bytes than are taken.
     TooLarge {
         /// How many are.
@@ -87,7 +85,7 @@ impl Problem {
     pub fn status(&self) -> u16 {
         match self {
             Self::Invalid { .. } | Self::Content(_) => 400,
-            Self::Unauthenticated { .. } => 401,
+            Self::MissingToken | Self::InvalidToken(_) => 401,
             Self::ForeignOrganisation | Self::Forbidden(_) => 403,
             Self::NoRoute | Self::NotFound(_) => 404,
             Self::MethodNotAllowed(_) => 405,
@@ -105,8 +103,8 @@ impl Problem {
             Self::NoRoute => "no_such_route",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::NotConfigured(_) => "not_configured",
-            Self::Unauthenticated { presented: false, .. } => "missing_token",
-            Self::Unauthenticated { presented: true, .. } => "invalid_token",
+            Self::MissingToken => "missing_token",
+            Self::InvalidToken(_) => "invalid_token",
             Self::TooLarge { .. } => "too_large",
             Self::Invalid { code, .. } => code,
             Self::ForeignOrganisation => "foreign_organisation",
@@ -127,8 +125,9 @@ impl Problem {
             Self::NoRoute => "No such route".into(),
             Self::MethodNotAllowed(allow) => format!("Method not allowed; use {allow}"),
             Self::NotConfigured(_) => "Storage service not properly configured".into(),
-            Self::Unauthenticated { presented: false, .. } => "Authentication required".into(),
-            Self::Unauthenticated { presented: true, .. } => "The access token is not valid".into(),
+            Self::MissingToken => "Authentication required".into(),
+            Self::InvalidToken(TokenError::Expired) => "The access token has expired".into(),
+            Self::InvalidToken(_) => "The access token is not valid".into(),
             Self::TooLarge { max_bytes } => format!("Too large: at most {max_bytes} bytes"),
             Self::Invalid { detail, .. } => detail.clone(),
             Self::ForeignOrganisation => "org_id is not the organisation of the access token".into(),
@@ -159,7 +158,7 @@ impl Problem {
             | Self::Unavailable(text)
             | Self::Internal(text)
             | Self::Forbidden(text) => Some(text.clone()),
-            Self::Unauthenticated { reason, .. } => Some(reason.clone()),
+            Self::InvalidToken(error) => Some(error.to_string()),
             Self::NotFound(absence) => Some(format!("{absence:?}").to_lowercase()),
             _ => None,
         }
@@ -171,7 +170,8 @@ impl Problem {
         match self {
             Self::NoRoute
             | Self::MethodNotAllowed(_)
-            | Self::Unauthenticated { .. }
+            | Self::MissingToken
+            | Self::InvalidToken(_)
             | Self::TooLarge { .. }
             | Self::Invalid { .. } => false,
             Self::ForeignOrganisation
@@ -191,8 +191,8 @@ impl Problem {
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::MethodNotAllowed(allow) => vec![("allow", (*allow).into())],
-            Self::Unauthenticated { presented: false, .. } => vec![("www-authenticate", "Bearer".into())],
-            Self::Unauthenticated { presented: true, .. } => {
+            Self::MissingToken => vec![("www-authenticate", "Bearer".into())],
+            Self::InvalidToken(_) => {
                 vec![("www-authenticate", "Bearer error=\"invalid_token\"".into())]
             }
             Self::UploadInProgress { retry_after } => vec![("retry-after", retry_after.to_string())],

@@ -142,7 +142,7 @@ pub enum TokenError {
     /// Not three parts of unpadded base64url, of which the first two are JSON objects with each member once.
     #[error("the token is malformed: {part}")]
     Malformed {
-        /// What is wrong: `parts`, `header`, `signature` or `claims`.
+        /// What is wrong, such as `parts`, `header`, `signature` or `claims`.
         part: &'static str,
     },
     /// The header demands an extension (`crit`, `b64`).

@@ -9,7 +9,7 @@ use super::event::Origin;
 use crate::app::App;
 use crate::attempt::Attempt;
 use crate::audit::{Action, Actor, Related};
-use crate::auth::Principal;
+use crate::auth::{Principal, TokenError};
 use crate::clock::{self, Deadline};
 use crate::problem::Problem;
 
@@ -73,11 +73,9 @@ impl Call {
 
 fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, Problem> {
     let Some(token) = bearer(headers)?.or_else(|| session(headers)) else {
-        return Err(Problem::Unauthenticated { presented: false, reason: "no token".into() });
+        return Err(Problem::MissingToken);
     };
-    app.verifier
-        .verify(&token, clock::now())
-        .map_err(|error| Problem::Unauthenticated { presented: true, reason: error.to_string() })
+    app.verifier.verify(&token, clock::now()).map_err(Problem::InvalidToken)
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -89,7 +87,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         });
     match (token, values.next()) {
         (Some(token), None) => Ok(Some(token)),
-        _ => Err(Problem::Unauthenticated { presented: true, reason: "not one bearer token".into() }),
+        _ => Err(Problem::InvalidToken(TokenError::Malformed { part: "not one bearer token" })),
     }
 }
 

@@ -311,6 +311,20 @@ async fn a_role_without_the_right_is_refused_before_anything_is_read() {
 }
 
 #[tokio::test]
+async fn whoever_had_a_good_token_is_told_that_it_has_expired_and_nobody_is_told_more() {
+    let world = World::start().await;
+    let now = shared::clock::now().as_second();
+    let expired = raw::token(&claims(|claims| claims["exp"] = (now - 61).into()));
+    let answer = world.logs(&expired, "").await.refused(401, "invalid_token");
+    assert_eq!(answer.body["detail"], "The access token has expired");
+    // Of a forged one it is not told: without a genuine signature its claims are nobody's.
+    for (what, token) in bad_tokens().into_iter().filter(|(what, _)| *what != "expired") {
+        let answer = world.logs(&token, "").await.refused(401, "invalid_token");
+        assert_eq!(answer.body["detail"], "The access token is not valid", "{what}");
+    }
+}
+
+#[tokio::test]
 async fn a_session_cookie_counts_only_in_the_pages_own_requests() {
     let world = World::start().await;
     let path = world.a_receipt().await;
