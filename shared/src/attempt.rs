@@ -32,11 +32,19 @@ impl<'a> Attempt<'a> {
         Self { tables, actor, deadline, recorded: false, settled: false, action, path, related, details }
     }
 
+    /// Writes the entry of something that changes nothing but the log. Whatever changes more is in [`crate::files`].
+    ///
+    /// # Errors
+    /// [`CommitError`]
+    pub async fn record(&mut self) -> Result<Committed, CommitError> {
+        self.succeed(Change::Nothing).await
+    }
+
     /// Makes the change together with the entry that says it was done.
     ///
     /// # Errors
     /// [`CommitError`]
-    pub async fn succeed(&mut self, change: Change<'_>) -> Result<Committed, CommitError> {
+    pub(crate) async fn succeed(&mut self, change: Change<'_>) -> Result<Committed, CommitError> {
         self.commit(change, Outcome::Success).await
     }
 
@@ -44,12 +52,16 @@ impl<'a> Attempt<'a> {
     ///
     /// # Errors
     /// [`CommitError`]
-    pub async fn fail(&mut self, change: Change<'_>, problem: &Problem) -> Result<Committed, CommitError> {
+    pub(crate) async fn fail(
+        &mut self,
+        change: Change<'_>,
+        problem: &Problem,
+    ) -> Result<Committed, CommitError> {
         self.commit(change, Outcome::failure(&problem.entry_text())).await
     }
 
     /// The next step of the same request, which gets an entry of its own.
-    pub fn go_on(&mut self, action: Action) {
+    pub(crate) fn go_on(&mut self, action: Action) {
         self.action = action;
         self.recorded = false;
     }

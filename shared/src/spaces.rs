@@ -49,15 +49,15 @@ pub enum SpacesError {
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// Its entity tag.
-    pub etag: String,
+    pub(crate) etag: String,
     /// Whether an attempt before had no answer: it may still arrive, also after the object was removed again.
-    pub stray: bool,
+    pub(crate) stray: bool,
 }
 
 /// An object that was not stored, as far as anybody knows.
 #[derive(Debug, Clone, Error)]
 #[error("{error}")]
-pub struct NotStored {
+pub(crate) struct NotStored {
     /// Why.
     pub error: SpacesError,
     /// Whether an attempt had no answer: it may still arrive.
@@ -112,7 +112,7 @@ impl Spaces {
     ///
     /// # Errors
     /// [`NotStored`]
-    pub async fn put(
+    pub(crate) async fn put(
         &self,
         record: &Record,
         bytes: Vec<u8>,

@@ -11,7 +11,7 @@ use shared::auth::ReadLog;
 use shared::http::{Answer, Call, Endpoint, Query};
 use shared::path::FilePath;
 use shared::problem::Problem;
-use shared::tables::{Change, LogPage, LogQuery};
+use shared::tables::{LogPage, LogQuery};
 use ulid::Ulid;
 
 /// Entries on a page, unless the caller says otherwise (storage guide).
@@ -52,7 +52,7 @@ async fn read(app: &App, call: &Call, filter: Filter, attempt: &mut Attempt<'_>)
     let allowed = app.policies.authorise_log::<ReadLog>(&call.principal);
     let allowed = allowed.map_err(|denial| Problem::Forbidden(denial.to_string()))?;
     call.deadline.begin_effect()?;
-    let recorded = attempt.succeed(Change::Nothing).await?;
+    let recorded = attempt.record().await?;
     let query = LogQuery {
         file_path: filter.file_path,
         action: filter.action,

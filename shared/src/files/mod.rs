@@ -14,7 +14,7 @@ use crate::clock::Deadline;
 
 pub use find::{Found, Visible};
 pub use sign::Purpose;
-pub use upload::NewFile;
+pub use upload::{NewFile, Reserved};
 
 /// How often a request looks again when a record changes under its hands.
 const LOOKS: usize = 3;

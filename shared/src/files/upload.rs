@@ -39,6 +39,10 @@ pub struct NewFile {
     pub add_timestamp: bool,
 }
 
+/// A path that is held for one upload of somebody who may store there. Only [`Files::reserve`] makes one.
+#[derive(Debug, Clone)]
+pub struct Reserved(Record);
+
 impl Files<'_> {
     /// May this caller store a file here? Nothing is read.
     ///
@@ -60,22 +64,37 @@ impl Files<'_> {
     /// [`Problem`]; after an error there is no file, and what was begun is undone or will be by maintenance.
     pub async fn upload(
         &self,
-        allowed: Authorised<Upload, OwnPlace>,
+        allowed: &Authorised<Upload, OwnPlace>,
         file: NewFile,
         attempt: &mut Attempt<'_>,
     ) -> Result<Record, Problem> {
+        let reserved = self.reserve(allowed, &file, attempt).await?;
+        let stored = self.put(&reserved, file.bytes, attempt).await?;
+        self.commit_upload(reserved, stored, attempt).await
+    }
+
+    /// Proves that a file may be stored, and reserves a path for it.
+    ///
+    /// # Errors
+    /// [`Problem`]
+    pub async fn reserve(
+        &self,
+        allowed: &Authorised<Upload, OwnPlace>,
+        file: &NewFile,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Reserved, Problem> {
         let place = allowed.target().place();
         let NewFile { name, media_type, bytes, add_timestamp } = file;
+        let original = name.as_deref().unwrap_or_default();
         let now = clock::whole_seconds(clock::now());
         let stamp = add_timestamp.then(|| stamp(now));
-        let original = name.unwrap_or_default();
-        let name = |extension: Option<&str>| FileName::derive(&original, extension, stamp.as_deref());
+        let name = |extension: Option<&str>| FileName::derive(original, extension, stamp.as_deref());
 
-        let (file_size, sha256) = (bytes.len() as u64, HEXLOWER.encode(&Sha256::digest(&bytes)));
+        let (file_size, sha256) = (bytes.len() as u64, HEXLOWER.encode(&Sha256::digest(bytes)));
         attempt.path = Some(place.file(name(None)));
         attempt.details.file_size = Some(file_size);
         attempt.details.sha256 = Some(sha256.clone());
-        let kind = content::prove(place.object_type, Some(&original), media_type.as_deref(), &bytes)
+        let kind = content::prove(place.object_type, Some(original), media_type.as_deref(), bytes)
             .map_err(Problem::Content)?;
         let name = name(Some(kind.extension()));
 
@@ -90,7 +109,7 @@ impl Files<'_> {
             system: place.object_type.system.to_owned(),
             object_type: place.object_type.name.to_owned(),
             object_id: place.object_id.as_str().to_owned(),
-            original_filename: original,
+            original_filename: original.to_owned(),
             file_size,
             mime_type: kind.media_type.clone(),
             sha256,
@@ -104,12 +123,11 @@ impl Files<'_> {
         };
         attempt.details.mime_type = Some(reserved.mime_type.clone());
 
-        let record = self.reserve(reserved, place, name, add_timestamp, attempt).await?;
-        self.store(record, bytes, attempt).await
+        self.reserve_name(reserved, place, name, *add_timestamp, attempt).await.map(Reserved)
     }
 
     /// Reserves the first name that is free. Nothing is ever overwritten and no path is used twice.
-    async fn reserve(
+    async fn reserve_name(
         &self,
         mut record: Record,
         place: &Place,
@@ -145,33 +163,37 @@ impl Files<'_> {
         Err(Problem::PathExists)
     }
 
-    /// PUT and commit, for a reservation that is ours.
-    async fn store(
+    /// Stores the bytes of a reservation, or undoes it.
+    ///
+    /// # Errors
+    /// [`Problem`]
+    pub async fn put(
         &self,
-        record: Record,
+        reserved: &Reserved,
         bytes: Vec<u8>,
         attempt: &mut Attempt<'_>,
-    ) -> Result<Record, Problem> {
+    ) -> Result<Stored, Problem> {
+        let Reserved(record) = reserved;
         if let Err(late) = self.deadline.begin_effect() {
-            return Err(self.undo(&record, late.into(), false, attempt).await);
+            return Err(self.undo(record, late.into(), false, attempt).await);
         }
-        let put = self.app.spaces.put(&record, bytes, self.deadline).await;
-        match put {
-            Ok(stored) => self.commit_upload(record, stored, attempt).await,
-            Err(NotStored { error, stray }) => Err(self.undo(&record, error.into(), stray, attempt).await),
+        match self.app.spaces.put(record, bytes, self.deadline).await {
+            Ok(stored) => Ok(stored),
+            Err(NotStored { error, stray }) => Err(self.undo(record, error.into(), stray, attempt).await),
         }
     }
 
     /// Makes a reservation whose object is in the bucket a file. Of any number of commits of one reservation one wins.
     ///
     /// # Errors
-    /// [`Problem::Unavailable`], or [`Problem::Internal`] if the tables refuse it for good.
+    /// [`Problem::Unavailable`]
     pub async fn commit_upload(
         &self,
-        record: Record,
+        reserved: Reserved,
         stored: Stored,
         attempt: &mut Attempt<'_>,
     ) -> Result<Record, Problem> {
+        let Reserved(record) = reserved;
         let Stored { etag, stray } = stored;
         let error = match attempt.succeed(Change::Store { record: &record, etag: &etag }).await {
             Ok(committed) => {

@@ -26,7 +26,7 @@ use crate::problem::Problem;
 pub use body::{MAX_JSON_BYTES, Query, present};
 pub use call::Call;
 pub use event::{Event, Reply};
-pub use form::{FileField, Form, MAX_FILE_BYTES, MAX_PARTS};
+pub use form::{FileField, Form, MAX_FILE_BYTES};
 pub use store::store;
 
 /// Where all endpoints stand together. A function URL has a host of its own, so each also answers without it.

@@ -24,7 +24,7 @@ pub async fn store(app: &App, call: &Call, form: Form, place: Place) -> Result<A
     let FileField { name, media_type, bytes } = form.file;
     let file = NewFile { name, media_type, bytes, add_timestamp: form.add_timestamp };
     let stored = match files.may_upload(&call.principal, place.clone()) {
-        Ok(allowed) => files.upload(allowed, file, &mut attempt).await,
+        Ok(allowed) => files.upload(&allowed, file, &mut attempt).await,
         Err(refused) => {
             // No path was named, and none is derived for somebody who may not store anything there.
             attempt.details.name_place(&place);

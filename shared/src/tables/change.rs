@@ -15,7 +15,7 @@ const FINISHING_TIME: SignedDuration = SignedDuration::from_secs(60);
 
 /// What happens to a record, together with its entry.
 #[derive(Debug, Clone, Copy)]
-pub enum Change<'a> {
+pub(crate) enum Change<'a> {
     /// Nothing: something was refused, or failed, or the log itself was read.
     Nothing,
     /// Nothing either, but the record must still be what was read: it is shown, or a URL is signed for it.

@@ -18,7 +18,7 @@ use crate::audit::{Actor, Event, Index, IndexKeys, Pen, Sealed, kept_until, mont
 use crate::clock::{self, Deadline};
 use crate::retry::Tries;
 
-/// Proof that a change and its entry are stored. Only [`Tables::commit`] makes one, and it cannot be copied: one entry
+/// Proof that a change and its entry are stored. Only a commit makes one, and it cannot be copied: one entry
 /// is good for one URL.
 #[derive(Debug)]
 #[must_use]
@@ -70,7 +70,7 @@ impl Tables {
     ///
     /// # Errors
     /// [`CommitError`]
-    pub async fn commit(
+    pub(crate) async fn commit(
         &self,
         change: Change<'_>,
         actor: &Actor,

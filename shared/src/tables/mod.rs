@@ -3,8 +3,8 @@
 //! The only place that imports `aws_sdk_dynamodb`. It offers three ways to write, and none that changes what anybody can
 //! see without an entry in the log:
 //!
-//! - [`Tables::reserve`] opens a reservation: invisible, not an effect;
-//! - [`Tables::commit`] makes every change and writes its entry, in one transaction;
+//! - `reserve` opens a reservation: invisible, not an effect;
+//! - `commit` makes every change and writes its entry, in one transaction;
 //! - `retire` closes a reservation that never became a file.
 
 mod change;
@@ -23,11 +23,11 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedHttpC
 use crate::audit::Writers;
 use crate::config::TablesConfig;
 
-pub use change::Change;
+pub(crate) use change::Change;
 pub use commit::{CommitError, Committed};
 pub use failure::StoreError;
 pub use log::{LogPage, LogQuery};
-pub use records::ReserveError;
+pub(crate) use records::ReserveError;
 
 /// One attempt of a table call (DESIGN section 8).
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(1);

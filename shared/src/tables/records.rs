@@ -21,7 +21,7 @@ use crate::retry::Tries;
 
 /// Why a path was not reserved.
 #[derive(Debug, Error)]
-pub enum ReserveError {
+pub(crate) enum ReserveError {
     /// There is a row already.
     #[error("the path is taken")]
     Taken(Box<Record>),
@@ -51,7 +51,7 @@ impl Tables {
     ///
     /// # Errors
     /// [`ReserveError::Taken`] with the row that is there; [`ReserveError::Store`] if nobody knows.
-    pub async fn reserve(&self, record: &Record, deadline: Deadline) -> Result<(), ReserveError> {
+    pub(crate) async fn reserve(&self, record: &Record, deadline: Deadline) -> Result<(), ReserveError> {
         debug_assert_eq!((record.state, record.version), (State::Pending, 0));
         let mut item = write(record)?;
         item.insert("sweep".into(), text(sweep_shard(&record.file_path)));

@@ -9,14 +9,14 @@ use reqwest::Method;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 use shared::app::App;
-use shared::audit::{Action, Actor, Body, Details, Event, Outcome, Related};
+use shared::attempt::Attempt;
+use shared::audit::{Action, Actor, Body, Details, Related};
 use shared::auth::ReadLog;
 use shared::clock::{self, Deadline};
 use shared::content;
 use shared::ids::{OrgId, UserId};
 use shared::path::{FilePath, Place};
 use shared::problem::{Absence, Problem};
-use shared::tables::Change;
 
 use crate::log_rows;
 use crate::proxy::{Fault, Seen};
@@ -212,28 +212,25 @@ fn actor(ip: &str, role: &str) -> Actor {
     }
 }
 
-fn event(action: Action, outcome: Outcome, mime_type: &str) -> Event {
+fn describe(attempt: &mut Attempt<'_>, mime_type: &str) {
+    let action = attempt.action;
     let path = format!("{ORG}/accounting/receipt/{OBJECT}/20260126_153045_{NAME}");
     let upload = action == Action::Upload;
     let url = [Action::View, Action::Download, Action::SignedUrlGenerated].contains(&action);
     let related = Related { object_type: Some("invoice".into()), object_id: Some(USER.into()) };
-    Event {
-        action,
-        path: (!matches!(action, Action::AuditRead | Action::AuditExport))
-            .then(|| FilePath::parse(&path).unwrap()),
-        related: if upload { related } else { Related::default() },
-        details: Details {
-            file_size: upload.then_some(2_456_780),
-            mime_type: upload.then(|| mime_type.to_owned()),
-            sha256: upload.then(|| "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into()),
-            expires_in: url.then_some(600),
-            purpose: (url && action != Action::SignedUrlGenerated).then(|| "download".into()),
-            hard_delete: (action == Action::Delete).then_some(false),
-            action_type: (action == Action::AuditRead).then_some(Action::Upload),
-            ..Details::default()
-        },
-        outcome,
-    }
+    attempt.path =
+        (!matches!(action, Action::AuditRead | Action::AuditExport)).then(|| FilePath::parse(&path).unwrap());
+    attempt.related = if upload { related } else { Related::default() };
+    attempt.details = Details {
+        file_size: upload.then_some(2_456_780),
+        mime_type: upload.then(|| mime_type.to_owned()),
+        sha256: upload.then(|| "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into()),
+        expires_in: url.then_some(600),
+        purpose: (url && action != Action::SignedUrlGenerated).then(|| "download".into()),
+        hard_delete: (action == Action::Delete).then_some(false),
+        action_type: (action == Action::AuditRead).then_some(Action::Upload),
+        ..Details::default()
+    };
 }
 
 #[tokio::test]
@@ -266,14 +263,17 @@ async fn an_entry_fits_into_one_write_unit() {
             number += 1;
             let ip = ["203.113.110.195", "2001:0db8:85a3:08d3:1319:8a2e:0370:7344"][number % 2];
             // Every tenth fails, and of each action at least one.
-            let outcome = match time % 10 {
-                1 => Outcome::failure(&failures[number % failures.len()].entry_text()),
-                _ => Outcome::Success,
-            };
-            let event = event(*action, outcome, types[time % types.len()]);
             let deadline = Deadline::after(Duration::from_secs(10));
             let actor = actor(ip, ["accountant", "clinician"][time % 2]);
-            let _ = app.tables.commit(Change::Nothing, &actor, event, deadline).await.unwrap();
+            let mut attempt = Attempt::new(&app.tables, &actor, deadline, *action);
+            describe(&mut attempt, types[time % types.len()]);
+            if time % 10 == 1 {
+                let failure = failures[number % failures.len()].clone();
+                attempt.settle(Err::<(), _>(failure)).await.unwrap_err();
+            } else {
+                let _ = attempt.record().await.unwrap();
+                attempt.settle(Ok(())).await.unwrap();
+            }
         }
     }
     let rows = world.rows("storage_audit_logs").await;

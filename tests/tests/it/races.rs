@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde_json::json;
 use shared::app::App;
 use shared::attempt::Attempt;
 use shared::audit::{Action, Actor, Body};
 use shared::clock::{self, Deadline};
-use shared::files::Files;
+use shared::files::{Files, NewFile};
 use shared::ids::{OrgId, UserId};
-use shared::record::{Record, State};
+use shared::path::Place;
 use tokio::sync::watch;
 
 use crate::proxy::{Fault, Proxy, Seen};
@@ -178,20 +177,28 @@ async fn of_sixteen_commits_of_one_upload_one_wins_and_one_entry_is_written() {
     let world = World::start().await;
     let app = App::new(&world.config).unwrap();
     let deadline = Deadline::after(Duration::from_secs(10));
-    let record = reservation();
-    app.tables.reserve(&record, deadline).await.unwrap();
-    let etag = app.spaces.put(&record, JPEG.to_vec(), deadline).await.unwrap();
-
+    let files = Files::new(&app, deadline);
     let actor = actor();
-    let outcomes = join_all((0..16).map(|_| async {
-        let mut attempt = Attempt::new(&app.tables, &actor, deadline, Action::Upload);
-        Files::new(&app, deadline).commit_upload(record.clone(), etag.clone(), &mut attempt).await
-    }))
+    let attempt = || Attempt::new(&app.tables, &actor, deadline, Action::Upload);
+
+    let caller = app.verifier.verify(&world.token("accountant"), clock::now()).unwrap();
+    let place = Place::parse(ORG, "accounting", "receipt", "receipt-456").unwrap();
+    let allowed = files.may_upload(&caller, place).unwrap();
+    let (name, media_type) = (Some("receipt.jpg".to_owned()), None);
+    let file = NewFile { name, media_type, bytes: JPEG.to_vec(), add_timestamp: false };
+    let reserved = files.reserve(&allowed, &file, &mut attempt()).await.unwrap();
+    let stored = files.put(&reserved, file.bytes, &mut attempt()).await.unwrap();
+
+    let path = format!("{ORG}/accounting/receipt/receipt-456/receipt.jpg");
+    let outcomes = join_all(
+        (0..16)
+            .map(|_| async { files.commit_upload(reserved.clone(), stored.clone(), &mut attempt()).await }),
+    )
     .await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     let snapshot = world.snapshot().await;
-    assert_eq!(snapshot.objects, std::slice::from_ref(&record.file_path), "a loser takes nothing away");
-    assert_eq!(snapshot.records[&record.file_path], "ACTIVE");
+    assert_eq!(snapshot.objects, std::slice::from_ref(&path), "a loser takes nothing away");
+    assert_eq!(snapshot.records[&path], "ACTIVE");
     assert_eq!(snapshot.entries.len(), 1);
     world.check_invariants().await;
 }
@@ -293,29 +300,4 @@ fn actor() -> Actor {
         device: "test".into(),
         request_id: "request".into(),
     }
-}
-
-/// A reservation as an upload makes it.
-fn reservation() -> Record {
-    let now = clock::whole_seconds(clock::now());
-    let fields = json!({
-        "pk": format!("{ORG}/accounting/receipt/receipt-456/receipt.jpg"),
-        "state": State::Pending,
-        "version": 0,
-        "upload_id": "01KB0000000000000000000000",
-        "lease": now.as_millisecond() + 60_000,
-        "org_id": ORG,
-        "system": "accounting",
-        "object_type": "receipt",
-        "object_id": "receipt-456",
-        "original_filename": "receipt.jpg",
-        "file_size": JPEG.len(),
-        "mime_type": "image/jpeg",
-        "sha256": "",
-        "uploaded_by": 1,
-        "owner": "1",
-        "created_at": now,
-        "updated_at": now,
-    });
-    serde_json::from_value(fields).unwrap()
 }
