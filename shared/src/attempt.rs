@@ -1,10 +1,13 @@
 //! What somebody tries to do, from the moment the request is understood until it is in the log, one way or the other.
 
+use std::time::Duration;
+
 use crate::audit::{Action, Actor, Details, Event, Outcome, Related};
-use crate::clock::Deadline;
+use crate::clock::{self, Deadline};
+use crate::idempotency::{Key, Memory, Seed};
 use crate::path::FilePath;
 use crate::problem::Problem;
-use crate::tables::{Change, CommitError, Committed, Tables};
+use crate::tables::{Change, CommitError, Committed, KeyWrite, Tables};
 
 /// One action on its way into the log.
 #[derive(Debug)]
@@ -14,6 +17,10 @@ pub struct Attempt<'a> {
     deadline: Deadline,
     recorded: bool,
     settled: bool,
+    /// Whether the idempotency key is held for as long as this runs.
+    claimed: bool,
+    replayed: bool,
+    key: Option<Key>,
     /// What is tried.
     pub action: Action,
     /// On which file, once a path is named or derived.
@@ -28,8 +35,33 @@ impl<'a> Attempt<'a> {
     /// Somebody tries something.
     #[must_use]
     pub fn new(tables: &'a Tables, actor: &'a Actor, deadline: Deadline, action: Action) -> Self {
-        let (path, related, details) = (None, Related::default(), Details::default());
-        Self { tables, actor, deadline, recorded: false, settled: false, action, path, related, details }
+        Self {
+            tables,
+            actor,
+            deadline,
+            recorded: false,
+            settled: false,
+            claimed: false,
+            replayed: false,
+            key: None,
+            action,
+            path: None,
+            related: Related::default(),
+            details: Details::default(),
+        }
+    }
+
+    /// The same, under the caller's idempotency key.
+    #[must_use]
+    pub fn under(mut self, key: Option<Key>) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// Whether an earlier request was answered so already, and nothing was done.
+    #[must_use]
+    pub fn is_replayed(&self) -> bool {
+        self.replayed
     }
 
     /// Writes the entry of something that changes nothing but the log. Whatever changes more is in [`crate::files`].
@@ -45,7 +77,45 @@ impl<'a> Attempt<'a> {
     /// # Errors
     /// [`CommitError`]
     pub(crate) async fn succeed(&mut self, change: Change<'_>) -> Result<Committed, CommitError> {
-        self.commit(change, Outcome::Success).await
+        self.commit(change, None, Outcome::Success).await
+    }
+
+    /// The same for the last change of a request, with which it is done: the idempotency key remembers what the answer is
+    /// made from, for as long as the answer is good.
+    ///
+    /// # Errors
+    /// [`CommitError`]
+    pub(crate) async fn finish(
+        &mut self,
+        change: Change<'_>,
+        seed: &Seed,
+        life: Duration,
+    ) -> Result<Committed, CommitError> {
+        let key = self.key.clone();
+        let answered = key.as_ref().map(|key| KeyWrite::Answered { key, seed, life });
+        self.commit(change, answered, Outcome::Success).await
+    }
+
+    /// The caller's idempotency key.
+    pub(crate) fn key(&self) -> Option<&Key> {
+        self.key.as_ref()
+    }
+
+    /// The key is held by this request now, and released if it fails.
+    pub(crate) fn claimed(&mut self) {
+        self.claimed = true;
+    }
+
+    /// What is remembered under the caller's key: the answer to give again, or none if the request is to be done.
+    ///
+    /// # Errors
+    /// [`Problem`]
+    pub(crate) async fn recall(&mut self) -> Result<Option<Memory>, Problem> {
+        let Some(key) = &self.key else { return Ok(None) };
+        let kept = self.tables.memory(key, self.deadline).await?;
+        let memory = key.judge(kept, clock::now())?;
+        self.replayed = memory.is_some();
+        Ok(memory)
     }
 
     /// Makes the change together with the entry that says what was tried and why it failed.
@@ -57,7 +127,14 @@ impl<'a> Attempt<'a> {
         change: Change<'_>,
         problem: &Problem,
     ) -> Result<Committed, CommitError> {
-        self.commit(change, Outcome::failure(&problem.entry_text())).await
+        let outcome = Outcome::failure(&problem.entry_text());
+        let key = self.key.clone().filter(|_| self.claimed);
+        let failed = self.commit(change, key.as_ref().map(KeyWrite::Release), outcome.clone()).await;
+        match failed {
+            // Somebody else took it over, long after: then it is not ours to release.
+            Err(CommitError::KeyTaken) => self.commit(change, None, outcome).await,
+            failed => failed,
+        }
     }
 
     /// The next step of the same request, which gets an entry of its own.
@@ -90,7 +167,12 @@ impl<'a> Attempt<'a> {
         Err(if problem.status() < 500 { Problem::Unavailable(error.to_string()) } else { problem })
     }
 
-    async fn commit(&mut self, change: Change<'_>, outcome: Outcome) -> Result<Committed, CommitError> {
+    async fn commit(
+        &mut self,
+        change: Change<'_>,
+        key: Option<KeyWrite<'_>>,
+        outcome: Outcome,
+    ) -> Result<Committed, CommitError> {
         let event = Event {
             action: self.action,
             path: self.path.clone(),
@@ -98,7 +180,7 @@ impl<'a> Attempt<'a> {
             details: self.details.clone(),
             outcome,
         };
-        let committed = self.tables.commit(change, self.actor, event, self.deadline).await;
+        let committed = self.tables.commit(change, key, self.actor, event, self.deadline).await;
         // Of an entry in doubt no second one may speak.
         self.recorded = matches!(committed, Ok(_) | Err(CommitError::InDoubt(_)));
         if let Err(CommitError::InDoubt(cause)) = &committed {

@@ -52,6 +52,8 @@ pub struct TablesConfig {
     pub records_table: String,
     /// `STORAGE_AUDIT_LOGS_TABLE`: default `storage_audit_logs`.
     pub log_table: String,
+    /// `STORAGE_STATE_TABLE`: default `storage_state`.
+    pub state_table: String,
     /// `AWS_ACCESS_KEY_ID`: set by Lambda, the function's role.
     pub access_key_id: Secret,
     /// `AWS_SECRET_ACCESS_KEY`: set by Lambda.
@@ -171,6 +173,7 @@ impl TablesConfig {
             log_table: vars
                 .optional("STORAGE_AUDIT_LOGS_TABLE")
                 .unwrap_or_else(|| "storage_audit_logs".into()),
+            state_table: vars.optional("STORAGE_STATE_TABLE").unwrap_or_else(|| "storage_state".into()),
             access_key_id: vars.secret("AWS_ACCESS_KEY_ID"),
             secret_access_key: vars.secret("AWS_SECRET_ACCESS_KEY"),
             session_token: vars.optional("AWS_SESSION_TOKEN").map(Secret::new),
@@ -291,6 +294,7 @@ mod tests {
         let config = read(&[]).unwrap();
         assert_eq!(config.tables.records_table, "file_records");
         assert_eq!(config.tables.log_table, "storage_audit_logs");
+        assert_eq!(config.tables.state_table, "storage_state");
         assert!(!config.spaces.is_loopback());
     }
 

@@ -7,12 +7,17 @@ use crate::audit::RelatedError;
 use crate::auth::TokenError;
 use crate::clock::OutOfTime;
 use crate::content::ContentError;
+use crate::idempotency::KeyError;
 use crate::path::PathError;
+use crate::session::SessionState;
 use crate::spaces::SpacesError;
 use crate::tables::{CommitError, StoreError};
 
 /// Seconds after which a caller may try again what failed for a passing reason.
 const RETRY_AFTER_SECONDS: u64 = 2;
+
+/// Seconds after which a caller over a bound may look whether others have ended.
+const QUOTA_RETRY_AFTER_SECONDS: u64 = 60;
 
 /// Why a request was not fulfilled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +25,7 @@ pub enum Problem {
     /// No function answers at this path.
     NoRoute,
     /// The function does not know this method; these it knows.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(String),
     /// Variables are missing or wrong; the log names them.
     NotConfigured(String),
     /// No token.
@@ -54,10 +59,42 @@ pub enum Problem {
     },
     /// The file's content is not what it may be.
     Content(ContentError),
+    /// What arrived in the bucket is not what was announced.
+    Mismatch(Mismatch),
+    /// The caller has no such upload session.
+    UploadNotFound(Absence),
+    /// The session has ended, or is not in a state for what was asked.
+    UploadOver(SessionState),
+    /// Parts are missing, or of another size than promised; the first of them.
+    PartsMissing(Vec<u32>),
+    /// More upload sessions at once than are allowed.
+    TooManyUploads,
+    /// The organisation's open sessions may become more bytes than are allowed.
+    TooManyBytes,
+    /// The file's content is not what its record says: it is not handed out.
+    IntegrityFailed,
+    /// The idempotency key was used for another request.
+    KeyReused,
+    /// The first request with this idempotency key still runs.
+    RequestInProgress {
+        /// Seconds until it is believed to have ended.
+        retry_after: u64,
+    },
     /// Spaces or tables are not reachable, throttled, or there is no time left. The reason is for the log.
     Unavailable(String),
     /// A defect of ours or of the set-up. The reason is for the log.
     Internal(String),
+}
+
+/// How a file in the bucket differs from what was announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mismatch {
+    /// It has another size.
+    Size,
+    /// It has another SHA-256.
+    Sha256,
+    /// It is not there any more, or something else is.
+    Object,
 }
 
 /// Why there is no such file for a caller.
@@ -84,13 +121,20 @@ impl Problem {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::Invalid { .. } | Self::Content(_) => 400,
+            Self::Invalid { .. } | Self::Content(_) | Self::Mismatch(_) => 400,
             Self::MissingToken | Self::InvalidToken(_) => 401,
             Self::ForeignOrganisation | Self::Forbidden(_) => 403,
-            Self::NoRoute | Self::NotFound(_) => 404,
+            Self::NoRoute | Self::NotFound(_) | Self::UploadNotFound(_) => 404,
             Self::MethodNotAllowed(_) => 405,
-            Self::PathExists | Self::UploadInProgress { .. } => 409,
+            Self::PathExists
+            | Self::UploadInProgress { .. }
+            | Self::UploadOver(_)
+            | Self::PartsMissing(_)
+            | Self::IntegrityFailed
+            | Self::RequestInProgress { .. } => 409,
             Self::TooLarge { .. } => 413,
+            Self::KeyReused => 422,
+            Self::TooManyUploads | Self::TooManyBytes => 429,
             Self::NotConfigured(_) | Self::Internal(_) => 500,
             Self::Unavailable(_) => 503,
         }
@@ -113,6 +157,23 @@ impl Problem {
             Self::PathExists => "path_exists",
             Self::UploadInProgress { .. } => "upload_in_progress",
             Self::Content(error) => error.code(),
+            Self::Mismatch(Mismatch::Size) => "size_mismatch",
+            Self::Mismatch(Mismatch::Sha256) => "sha256_mismatch",
+            Self::Mismatch(Mismatch::Object) => "upload_lost",
+            Self::UploadNotFound(_) => "upload_not_found",
+            Self::UploadOver(state) => match state {
+                SessionState::Open | SessionState::Completing => "upload_in_progress",
+                SessionState::Stored => "upload_stored",
+                SessionState::Failed => "upload_failed",
+                SessionState::Aborted => "upload_aborted",
+                SessionState::Expired => "upload_expired",
+            },
+            Self::PartsMissing(_) => "parts_missing",
+            Self::TooManyUploads => "too_many_uploads",
+            Self::TooManyBytes => "too_many_bytes",
+            Self::IntegrityFailed => "integrity_failed",
+            Self::KeyReused => "idempotency_key_reused",
+            Self::RequestInProgress { .. } => "request_in_progress",
             Self::Unavailable(_) => "unavailable",
             Self::Internal(_) => "internal",
         }
@@ -136,6 +197,25 @@ impl Problem {
             Self::PathExists => "A file of this name exists or existed here".into(),
             Self::UploadInProgress { .. } => "A file of this name is being uploaded".into(),
             Self::Content(error) => error.to_string(),
+            Self::Mismatch(Mismatch::Size) => "The stored file does not have the announced size".into(),
+            Self::Mismatch(Mismatch::Sha256) => "The stored file does not have the announced SHA-256".into(),
+            Self::Mismatch(Mismatch::Object) => "The uploaded parts are gone; begin again".into(),
+            Self::UploadNotFound(_) => "Upload not found".into(),
+            Self::UploadOver(state) => match state {
+                SessionState::Open | SessionState::Completing => "The upload is being completed".into(),
+                SessionState::Stored => "The upload is complete".into(),
+                SessionState::Failed => "The upload was refused; begin again".into(),
+                SessionState::Aborted => "The upload was aborted".into(),
+                SessionState::Expired => "The upload has expired; begin again".into(),
+            },
+            Self::PartsMissing(_) => "Parts are missing, or do not have the promised size".into(),
+            Self::TooManyUploads => "Too many uploads are open; complete or abort some".into(),
+            Self::TooManyBytes => {
+                "Open uploads of your organisation hold too many bytes; complete or abort some".into()
+            }
+            Self::IntegrityFailed => "The stored file is damaged or gone".into(),
+            Self::KeyReused => "This Idempotency-Key was used for another request".into(),
+            Self::RequestInProgress { .. } => "The first request with this Idempotency-Key still runs".into(),
             Self::Unavailable(_) => "Storage is temporarily unavailable; try again".into(),
             Self::Internal(_) => "Internal server error".into(),
         }
@@ -159,7 +239,9 @@ impl Problem {
             | Self::Internal(text)
             | Self::Forbidden(text) => Some(text.clone()),
             Self::InvalidToken(error) => Some(error.to_string()),
-            Self::NotFound(absence) => Some(format!("{absence:?}").to_lowercase()),
+            Self::NotFound(absence) | Self::UploadNotFound(absence) => {
+                Some(format!("{absence:?}").to_lowercase())
+            }
             _ => None,
         }
     }
@@ -173,13 +255,22 @@ impl Problem {
             | Self::MissingToken
             | Self::InvalidToken(_)
             | Self::TooLarge { .. }
+            | Self::TooManyUploads
+            | Self::TooManyBytes
+            | Self::KeyReused
             | Self::Invalid { .. } => false,
             Self::ForeignOrganisation
             | Self::Forbidden(_)
             | Self::NotFound(_)
             | Self::PathExists
             | Self::UploadInProgress { .. }
+            | Self::RequestInProgress { .. }
+            | Self::UploadNotFound(_)
+            | Self::UploadOver(_)
+            | Self::PartsMissing(_)
+            | Self::IntegrityFailed
             | Self::Content(_)
+            | Self::Mismatch(_)
             | Self::NotConfigured(_)
             | Self::Unavailable(_)
             | Self::Internal(_) => true,
@@ -190,12 +281,20 @@ impl Problem {
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::MethodNotAllowed(allow) => vec![("allow", (*allow).into())],
+            Self::MethodNotAllowed(allow) => vec![("allow", allow.clone())],
             Self::MissingToken => vec![("www-authenticate", "Bearer".into())],
             Self::InvalidToken(_) => {
                 vec![("www-authenticate", "Bearer error=\"invalid_token\"".into())]
             }
-            Self::UploadInProgress { retry_after } => vec![("retry-after", retry_after.to_string())],
+            Self::UploadOver(SessionState::Open | SessionState::Completing) => {
+                vec![("retry-after", RETRY_AFTER_SECONDS.to_string())]
+            }
+            Self::TooManyUploads | Self::TooManyBytes => {
+                vec![("retry-after", QUOTA_RETRY_AFTER_SECONDS.to_string())]
+            }
+            Self::UploadInProgress { retry_after } | Self::RequestInProgress { retry_after } => {
+                vec![("retry-after", retry_after.to_string())]
+            }
             Self::Unavailable(_) => vec![("retry-after", RETRY_AFTER_SECONDS.to_string())],
             _ => Vec::new(),
         }
@@ -217,6 +316,9 @@ impl Problem {
         if let Self::TooLarge { max_bytes } = self {
             body["max_bytes"] = json!(max_bytes);
         }
+        if let Self::PartsMissing(parts) = self {
+            body["missing"] = json!(parts);
+        }
         body
     }
 }
@@ -237,6 +339,12 @@ impl From<PathError> for Problem {
 impl From<RelatedError> for Problem {
     fn from(error: RelatedError) -> Self {
         Self::invalid("invalid_field", error.to_string())
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        Self::invalid("invalid_idempotency_key", error.to_string())
     }
 }
 
@@ -269,7 +377,9 @@ impl From<CommitError> for Problem {
         match error {
             CommitError::Conflict => Self::NotFound(Absence::Changed),
             // Whatever the reason: what has no entry does not happen, and that is a 503 (DESIGN section 1).
-            CommitError::Store(_) | CommitError::InDoubt(_) => Self::Unavailable(error.to_string()),
+            CommitError::KeyTaken | CommitError::Store(_) | CommitError::InDoubt(_) => {
+                Self::Unavailable(error.to_string())
+            }
         }
     }
 }

@@ -47,6 +47,30 @@ impl State {
     }
 }
 
+/// Whether a file's content was held against its SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Integrity {
+    /// Not yet: maintenance will.
+    Pending,
+    /// It is what it should be.
+    Verified,
+    /// It is not, or it is gone. No URL is signed for it.
+    Failed,
+}
+
+impl Integrity {
+    /// The name in the table and in answers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Verified => "verified",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// A row of `file_records`. Field names are the storage guide's, "File Records", except where noted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -76,8 +100,16 @@ pub struct Record {
     pub file_size: u64,
     /// The catalog's canonical media type.
     pub mime_type: String,
-    /// SHA-256 of the content, hexadecimal.
-    pub sha256: String,
+    /// SHA-256 of the content, hexadecimal: as computed, or while [`Integrity::Pending`] as the client declared it, if it
+    /// did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Whether the content was held against its SHA-256.
+    pub integrity: Integrity,
+    /// The bucket's id of the multipart upload that brings the bytes; none for a file that came through a function. Nobody
+    /// outside hears of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multipart_id: Option<String>,
     /// The object's entity tag, once it is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,

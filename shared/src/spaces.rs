@@ -123,7 +123,7 @@ impl Spaces {
             let put = self.client.put_object().bucket(&self.bucket).key(&record.file_path);
             put.acl(ObjectCannedAcl::Private)
                 .content_type(&record.mime_type)
-                .metadata("sha256", &record.sha256)
+                .metadata("sha256", record.sha256.as_deref().unwrap_or_default())
                 .metadata("upload-id", &record.upload_id)
                 // Bytes in memory can be sent any number of times; a body that was taken cannot be sent at all.
                 .body(ByteStream::new(body.try_clone().unwrap_or_else(SdkBody::taken)))

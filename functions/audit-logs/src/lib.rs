@@ -8,7 +8,7 @@ use shared::app::App;
 use shared::attempt::Attempt;
 use shared::audit::{Action, Related};
 use shared::auth::ReadLog;
-use shared::http::{Answer, Call, Endpoint, Query};
+use shared::http::{Answer, Call, Endpoint, Query, Route};
 use shared::path::FilePath;
 use shared::problem::Problem;
 use shared::tables::{LogPage, LogQuery};
@@ -24,9 +24,7 @@ const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "audit-logs",
-    method: Method::GET,
-    takes_path: false,
-    handler: |app, call| Box::pin(handle(app, call)),
+    routes: &[Route { method: Method::GET, path: "", handler: |app, call| Box::pin(handle(app, call)) }],
 };
 
 struct Filter {

@@ -8,16 +8,14 @@ use shared::attempt::Attempt;
 use shared::audit::{Action, Related};
 use shared::auth::{Delete, Purge};
 use shared::files::{Files, Visible};
-use shared::http::{Answer, Call, Endpoint, present};
+use shared::http::{Answer, Call, Endpoint, Route, present};
 use shared::path::FilePath;
 use shared::problem::Problem;
 
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "delete",
-    method: Method::DELETE,
-    takes_path: false,
-    handler: |app, call| Box::pin(handle(app, call)),
+    routes: &[Route { method: Method::DELETE, path: "", handler: |app, call| Box::pin(handle(app, call)) }],
 };
 
 #[derive(Deserialize)]
@@ -59,7 +57,12 @@ async fn handle(app: &App, call: Call) -> Result<Answer, Problem> {
     let path = FilePath::parse(&present("file_path", input.file_path)?)?;
     let related = Related::parse(input.related_object_type, input.related_object_id)?;
 
-    let mut attempt = call.attempt(app, Action::Delete, related);
+    let key = call.key(|request| {
+        let kind = if input.hard_delete { "hard" } else { "soft" };
+        related.fingerprint(request.field(Some(path.as_str())).field(Some(kind)))
+    })?;
+
+    let mut attempt = call.attempt(app, Action::Delete, related).under(key);
     attempt.path = Some(path.clone());
     attempt.details.hard_delete = Some(input.hard_delete);
     let deleted = if input.hard_delete {
@@ -67,26 +70,28 @@ async fn handle(app: &App, call: Call) -> Result<Answer, Problem> {
     } else {
         soft(app, &call, path, &mut attempt).await
     };
+    let replayed = attempt.is_replayed();
     attempt.settle(deleted).await?;
-    Answer::new(&json!({
+    let answer = Answer::new(&json!({
         "message": if input.hard_delete {
             "File permanently deleted from storage"
         } else {
             "File soft-deleted (marked as deleted in database)"
         },
-    }))
+    }))?;
+    Ok(answer.replayed(replayed))
 }
 
 async fn soft(app: &App, call: &Call, path: FilePath, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
     let files = Files::new(app, call.deadline);
     let considered = files.consider::<Delete>(&call.principal, path)?;
-    let found = files.find(considered, Visible::Live).await?;
+    let found = files.find(considered, Visible::Live, attempt).await?;
     files.soft_delete(found, attempt).await
 }
 
 async fn hard(app: &App, call: &Call, path: FilePath, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
     let files = Files::new(app, call.deadline);
     let considered = files.consider::<Purge>(&call.principal, path)?;
-    let found = files.find(considered, Visible::AndDeleted).await?;
+    let found = files.find(considered, Visible::AndDeleted, attempt).await?;
     files.hard_delete(found, attempt).await
 }

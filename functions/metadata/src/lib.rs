@@ -8,7 +8,7 @@ use shared::attempt::Attempt;
 use shared::audit::{Action, Related};
 use shared::auth::{Purge, ReadMetadata};
 use shared::files::{Files, Visible};
-use shared::http::{Answer, Call, Endpoint};
+use shared::http::{Answer, Call, Endpoint, Route};
 use shared::path::FilePath;
 use shared::problem::Problem;
 use shared::record::Record;
@@ -16,9 +16,11 @@ use shared::record::Record;
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "metadata",
-    method: Method::GET,
-    takes_path: true,
-    handler: |app, call| Box::pin(handle(app, call)),
+    routes: &[Route {
+        method: Method::GET,
+        path: "{file_path+}",
+        handler: |app, call| Box::pin(handle(app, call)),
+    }],
 };
 
 async fn handle(app: &App, call: Call) -> Result<Answer, Problem> {
@@ -49,7 +51,7 @@ async fn show(
     } else {
         Visible::Live
     };
-    let found = files.find(considered, visible).await?;
+    let found = files.find(considered, visible, attempt).await?;
     files.show(found, attempt).await
 }
 
@@ -67,6 +69,7 @@ fn answer(record: &Record) -> Result<Answer, Problem> {
         "state": record.state,
         "version": record.version,
         "sha256": record.sha256,
+        "integrity": record.integrity,
         "uploaded_by": record.uploaded_by,
         "updated_at": record.updated_at,
         "deleted_at": record.deleted_at,

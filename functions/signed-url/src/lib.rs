@@ -10,7 +10,7 @@ use shared::attempt::Attempt;
 use shared::audit::Related;
 use shared::auth::Sign;
 use shared::files::{Files, Purpose, Visible};
-use shared::http::{Answer, Call, Endpoint, present};
+use shared::http::{Answer, Call, Endpoint, Route, present};
 use shared::path::FilePath;
 use shared::problem::Problem;
 use shared::spaces::SignedUrl;
@@ -21,9 +21,7 @@ const LIFE_SECONDS: std::ops::RangeInclusive<u32> = 60..=900;
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "signed-url",
-    method: Method::POST,
-    takes_path: false,
-    handler: |app, call| Box::pin(handle(app, call)),
+    routes: &[Route { method: Method::POST, path: "", handler: |app, call| Box::pin(handle(app, call)) }],
 };
 
 #[derive(Deserialize)]
@@ -42,13 +40,20 @@ async fn handle(app: &App, call: Call) -> Result<Answer, Problem> {
     let life = life(input.expires_in.as_ref(), &path)?;
     let related = Related::parse(input.related_object_type, input.related_object_id)?;
 
-    let mut attempt = call.attempt(app, Purpose::action(input.purpose), related);
+    let key = call.key(|request| {
+        let purpose = input.purpose.map(Purpose::name);
+        let request = request.field(Some(path.as_str())).field(Some(&life.to_string())).field(purpose);
+        related.fingerprint(request)
+    })?;
+
+    let mut attempt = call.attempt(app, Purpose::action(input.purpose), related).under(key);
     attempt.path = Some(path.clone());
     attempt.details.expires_in = Some(life);
     attempt.details.purpose = input.purpose.map(|purpose| purpose.name().to_owned());
     let signed = sign(app, &call, path, life, input.purpose, &mut attempt).await;
+    let replayed = attempt.is_replayed();
     let signed = attempt.settle(signed).await?;
-    Answer::new(&json!({ "url": signed.url, "expires_at": signed.expires_at }))
+    Ok(Answer::new(&json!({ "url": signed.url, "expires_at": signed.expires_at }))?.replayed(replayed))
 }
 
 async fn sign(
@@ -61,7 +66,7 @@ async fn sign(
 ) -> Result<SignedUrl, Problem> {
     let files = Files::new(app, call.deadline);
     let considered = files.consider::<Sign>(&call.principal, path)?;
-    let found = files.find(considered, Visible::Live).await?;
+    let found = files.find(considered, Visible::Live, attempt).await?;
     files.sign(found, Duration::from_secs(life.into()), purpose, attempt).await
 }
 

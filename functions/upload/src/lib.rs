@@ -2,16 +2,14 @@
 
 use lambda_http::http::Method;
 use shared::app::App;
-use shared::http::{Answer, Call, Endpoint, Form, store};
+use shared::http::{Answer, Call, Endpoint, Form, Route, store};
 use shared::path::Place;
 use shared::problem::Problem;
 
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "upload",
-    method: Method::POST,
-    takes_path: false,
-    handler: |app, call| Box::pin(handle(app, call)),
+    routes: &[Route { method: Method::POST, path: "", handler: |app, call| Box::pin(handle(app, call)) }],
 };
 
 async fn handle(app: &App, mut call: Call) -> Result<Answer, Problem> {

@@ -185,6 +185,7 @@ impl Stack {
                 region: "us-east-1".into(),
                 records_table: "file_records".into(),
                 log_table: "storage_audit_logs".into(),
+                state_table: "storage_state".into(),
                 access_key_id: Secret::new(ACCESS_KEY_ID.into()),
                 secret_access_key: Secret::new(SECRET_ACCESS_KEY.into()),
                 session_token: None,

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::idempotency::Fingerprint;
 use crate::ids::{ObjectId, OrgId, UserId};
 use crate::path::{FilePath, Place};
 
@@ -126,6 +127,14 @@ impl Related {
             object_type: word("related_object_type", object_type)?,
             object_id: word("related_object_id", object_id)?,
         })
+    }
+}
+
+impl Related {
+    /// What makes it the same when it is said again.
+    #[must_use]
+    pub fn fingerprint(&self, of: Fingerprint) -> Fingerprint {
+        of.field(self.object_type.as_deref()).field(self.object_id.as_deref())
     }
 }
 

@@ -1,7 +1,11 @@
 //! From a path to a record that the caller may act on.
 
+use futures_util::future::join;
+
 use super::Files;
+use crate::attempt::Attempt;
 use crate::auth::{Authorised, Principal, Provisional, RecordRight};
+use crate::idempotency::Memory;
 use crate::path::FilePath;
 use crate::problem::{Absence, Problem};
 use crate::record::{Record, State};
@@ -21,6 +25,8 @@ pub struct Found<R> {
     authorised: Authorised<R, FilePath>,
     record: Record,
     visible: Visible,
+    /// What the caller's idempotency key remembers of this very request.
+    pub(super) remembered: Option<Memory>,
 }
 
 impl<R> Found<R> {
@@ -54,33 +60,48 @@ impl Files<'_> {
     }
 
     /// Reads the record and decides the second half. Missing, foreign and invisible are one answer, reached by one path
-    /// that takes one read.
+    /// that takes one read; what the caller's idempotency key remembers is read beside it, and decides before any state
+    /// does.
     ///
     /// # Errors
-    /// [`Problem::NotFound`], [`Problem::Forbidden`], or what the table answers.
+    /// [`Problem::NotFound`], [`Problem::Forbidden`], those of the key, or what the table answers.
     pub async fn find<R: RecordRight>(
         &self,
         considered: Provisional<R, FilePath>,
         visible: Visible,
+        attempt: &mut Attempt<'_>,
     ) -> Result<Found<R>, Problem> {
-        let record = self.app.tables.record(considered.target(), self.deadline).await?;
-        let record = own_and_visible(record, considered.principal(), visible).map_err(Problem::NotFound)?;
+        let read = self.app.tables.record(considered.target(), self.deadline);
+        let (record, remembered) = join(read, attempt.recall()).await;
+        let (record, mut remembered) = (record?, remembered?);
+        let seen = match own_and_visible(record.as_ref(), considered.principal(), visible) {
+            // The two reads are not one: the first request may have finished between them.
+            Err(absence) if absence == Absence::Invisible && remembered.is_none() => {
+                remembered = attempt.recall().await?;
+                if remembered.is_some() { Ok(()) } else { Err(absence) }
+            }
+            Err(Absence::Invisible) => Ok(()),
+            seen => seen,
+        };
+        seen.map_err(Problem::NotFound)?;
+        let record = record.ok_or(Problem::NotFound(Absence::Missing))?;
         let confirmed = considered.confirm(&self.app.policies, &record.owner);
         let authorised = confirmed.map_err(|denial| Problem::Forbidden(denial.to_string()))?;
-        Ok(Found { authorised, record, visible })
+        Ok(Found { authorised, record, visible, remembered })
     }
 
     /// Reads a record again that has changed.
     pub(super) async fn read_again<R>(&self, found: Found<R>) -> Result<Found<R>, Problem> {
         let Found { authorised, visible, .. } = found;
         let record = self.app.tables.record(authorised.target(), self.deadline).await?;
-        let record = own_and_visible(record, authorised.principal(), visible).map_err(Problem::NotFound)?;
-        Ok(Found { authorised, record, visible })
+        own_and_visible(record.as_ref(), authorised.principal(), visible).map_err(Problem::NotFound)?;
+        let record = record.ok_or(Problem::NotFound(Absence::Missing))?;
+        Ok(Found { authorised, record, visible, remembered: None })
     }
 }
 
 /// The one place where a row of another organisation counts as absent.
-fn own_and_visible(record: Option<Record>, caller: &Principal, visible: Visible) -> Result<Record, Absence> {
+fn own_and_visible(record: Option<&Record>, caller: &Principal, visible: Visible) -> Result<(), Absence> {
     let record = record.ok_or(Absence::Missing)?;
     if record.org_id != caller.org().as_str() {
         return Err(Absence::Foreign);
@@ -92,5 +113,5 @@ fn own_and_visible(record: Option<Record>, caller: &Principal, visible: Visible)
             visible == Visible::AndDeleted && record.was_stored()
         }
     };
-    if shown { Ok(record) } else { Err(Absence::Invisible) }
+    if shown { Ok(()) } else { Err(Absence::Invisible) }
 }

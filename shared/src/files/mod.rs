@@ -10,11 +10,14 @@ mod sign;
 mod upload;
 
 use crate::app::App;
+use crate::attempt::Attempt;
 use crate::clock::Deadline;
+use crate::idempotency::Memory;
+use crate::problem::Problem;
 
 pub use find::{Found, Visible};
 pub use sign::Purpose;
-pub use upload::{NewFile, Reserved};
+pub use upload::{NewFile, Reservation, Reserved};
 
 /// How often a request looks again when a record changes under its hands.
 const LOOKS: usize = 3;
@@ -24,6 +27,12 @@ const LOOKS: usize = 3;
 pub struct Files<'a> {
     app: &'a App,
     deadline: Deadline,
+}
+
+/// What the key remembers that another request with it took.
+async fn taken(attempt: &mut Attempt<'_>) -> Result<Memory, Problem> {
+    let remembered = attempt.recall().await?;
+    remembered.ok_or_else(|| Problem::Unavailable("the idempotency key was just let go".into()))
 }
 
 impl<'a> Files<'a> {

@@ -1,9 +1,10 @@
 //! Deleting: softly, which hides a file, and hard, which removes its bytes.
 
-use super::{Files, Found, LOOKS};
+use super::{Files, Found, LOOKS, taken};
 use crate::attempt::Attempt;
 use crate::audit::Action;
 use crate::auth::{Delete, Purge};
+use crate::idempotency::{MEMORY, Seed};
 use crate::problem::{Absence, Problem};
 use crate::record::{Record, State};
 use crate::tables::{Change, CommitError};
@@ -14,10 +15,15 @@ impl Files<'_> {
     /// # Errors
     /// [`Problem`]
     pub async fn soft_delete(&self, found: Found<Delete>, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
+        if found.remembered.is_some() {
+            return Ok(());
+        }
         self.deadline.begin_effect()?;
         let change = Change::SoftDelete { record: found.record(), by: found.principal().user_id() };
-        let _ = attempt.succeed(change).await?;
-        Ok(())
+        match attempt.finish(change, &Seed::default(), MEMORY).await {
+            Err(CommitError::KeyTaken) => taken(attempt).await.map(drop),
+            deleted => Ok(deleted.map(drop)?),
+        }
     }
 
     /// Removes a file for good, live or soft-deleted: fence, bucket, close. One that is being removed already is
@@ -30,6 +36,9 @@ impl Files<'_> {
         mut found: Found<Purge>,
         attempt: &mut Attempt<'_>,
     ) -> Result<(), Problem> {
+        if found.remembered.is_some() {
+            return Ok(());
+        }
         for _ in 0..LOOKS {
             self.deadline.begin_effect()?;
             let record = found.record();
@@ -44,7 +53,10 @@ impl Files<'_> {
                     return purged;
                 }
                 State::Active | State::Deleted => {}
-                State::Pending | State::Purged => return Err(Problem::NotFound(Absence::Invisible)),
+                State::Pending | State::Purged => {
+                    let remembered = attempt.recall().await?;
+                    return remembered.map(drop).ok_or(Problem::NotFound(Absence::Invisible));
+                }
             }
             let change = Change::HardDelete { record, by: found.principal().user_id() };
             match attempt.succeed(change).await {
@@ -66,7 +78,11 @@ impl Files<'_> {
     async fn purge(&self, record: &Record, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
         attempt.go_on(Action::Purge);
         self.app.spaces.delete(record, self.deadline).await?;
-        let _ = attempt.succeed(Change::Purged { record }).await?;
-        Ok(())
+        match attempt.finish(Change::Purged { record }, &Seed::default(), MEMORY).await {
+            Err(CommitError::KeyTaken) => taken(attempt).await.map(drop),
+            // The first request with this key may have finished.
+            Err(CommitError::Conflict) if attempt.recall().await?.is_some() => Ok(()),
+            purged => Ok(purged.map(drop)?),
+        }
     }
 }

@@ -5,15 +5,16 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use super::{Files, Found, LOOKS};
+use super::{Files, Found, LOOKS, taken};
 use crate::attempt::Attempt;
 use crate::audit::Action;
 use crate::auth::{ReadMetadata, Sign};
+use crate::idempotency::{Memory, Seed};
 use crate::path::FilePath;
 use crate::problem::Problem;
-use crate::record::Record;
+use crate::record::{Integrity, Record};
 use crate::spaces::{Presentation, SignedUrl};
-use crate::tables::{Change, CommitError};
+use crate::tables::{Change, CommitError, Committed};
 
 /// What a signed URL is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,15 +79,38 @@ impl Files<'_> {
         purpose: Option<Purpose>,
         attempt: &mut Attempt<'_>,
     ) -> Result<SignedUrl, Problem> {
-        self.deadline.begin_effect()?;
         let record = found.record();
-        let recorded = attempt.succeed(Change::StillThere { record }).await?;
+        let recorded = match &found.remembered {
+            Some(memory) => remembered(memory)?,
+            None => self.record_url(record, life, attempt).await?,
+        };
         let presentation = Presentation {
             content_type: record.mime_type.clone(),
             disposition: disposition(found.path(), record, purpose),
         };
         Ok(self.app.spaces.sign(record, presentation, life, recorded).await?)
     }
+
+    async fn record_url(
+        &self,
+        record: &Record,
+        life: Duration,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Committed, Problem> {
+        if record.integrity == Integrity::Failed {
+            return Err(Problem::IntegrityFailed);
+        }
+        self.deadline.begin_effect()?;
+        // The answer is good for as long as the URL is.
+        match attempt.finish(Change::StillThere { record }, &Seed::default(), life).await {
+            Err(CommitError::KeyTaken) => remembered(&taken(attempt).await?),
+            recorded => Ok(recorded?),
+        }
+    }
+}
+
+fn remembered(memory: &Memory) -> Result<Committed, Problem> {
+    Committed::remembered(memory).ok_or_else(|| Problem::Internal("a memory without its entry".into()))
 }
 
 /// `Content-Disposition` of the store's answer: inline only for types that cannot run in the browser, unless the file is

@@ -4,17 +4,19 @@ use data_encoding::HEXLOWER;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use sha2::{Digest, Sha256};
 
-use super::Files;
+use super::{Files, taken};
 use crate::attempt::Attempt;
 use crate::auth::{Authorised, Upload};
 use crate::clock;
 use crate::content;
 use crate::file_name::FileName;
-use crate::path::{OwnPlace, Place};
-use crate::problem::Problem;
-use crate::record::{Record, State};
+use crate::idempotency::{Fingerprint, MEMORY, Seed};
+use crate::path::{FilePath, OwnPlace, Place};
+use crate::problem::{Absence, Problem};
+use crate::record::{Integrity, Record, State};
+use crate::session::SessionState;
 use crate::spaces::{NotStored, Stored};
-use crate::tables::{Change, CommitError, ReserveError};
+use crate::tables::{Change, CommitError, KeyWrite, ReserveError};
 use crate::unique;
 
 /// How long a reservation holds: longer than any request lives, so that one that still runs is never undone by others.
@@ -29,14 +31,43 @@ const SUFFIX_CHARACTERS: usize = 6;
 /// What is to be stored.
 #[derive(Debug)]
 pub struct NewFile {
-    /// Its name, as the client gave it.
-    pub name: Option<String>,
-    /// Its media type, as the client declared it.
-    pub media_type: Option<String>,
-    /// Its content.
-    pub bytes: Vec<u8>,
-    /// Whether the name gets the time in front.
-    pub add_timestamp: bool,
+    name: Option<String>,
+    media_type: Option<String>,
+    bytes: Vec<u8>,
+    sha256: String,
+    add_timestamp: bool,
+}
+
+impl NewFile {
+    /// A file of this name and declared media type, as the client gave them; whether its name gets the time in front.
+    #[must_use]
+    pub fn new(
+        name: Option<String>,
+        media_type: Option<String>,
+        bytes: Vec<u8>,
+        add_timestamp: bool,
+    ) -> Self {
+        let sha256 = HEXLOWER.encode(&Sha256::digest(&bytes));
+        Self { name, media_type, bytes, sha256, add_timestamp }
+    }
+
+    /// What makes it the same file when it is sent again.
+    #[must_use]
+    pub fn fingerprint(&self, of: Fingerprint) -> Fingerprint {
+        of.field(self.name.as_deref())
+            .field(self.media_type.as_deref())
+            .field(Some(&self.sha256))
+            .field(Some(if self.add_timestamp { "stamped" } else { "as named" }))
+    }
+}
+
+/// How a reservation came out.
+#[derive(Debug)]
+pub enum Reservation {
+    /// The path is held.
+    Held(Reserved),
+    /// The request was done before, under the same idempotency key: this is the file.
+    Replayed(Box<Record>),
 }
 
 /// A path that is held for one upload of somebody who may store there. Only [`Files::reserve`] makes one.
@@ -68,7 +99,10 @@ impl Files<'_> {
         file: NewFile,
         attempt: &mut Attempt<'_>,
     ) -> Result<Record, Problem> {
-        let reserved = self.reserve(allowed, &file, attempt).await?;
+        let reserved = match self.reserve(allowed, &file, attempt).await? {
+            Reservation::Held(reserved) => reserved,
+            Reservation::Replayed(record) => return Ok(*record),
+        };
         let stored = self.put(&reserved, file.bytes, attempt).await?;
         self.commit_upload(reserved, stored, attempt).await
     }
@@ -82,15 +116,15 @@ impl Files<'_> {
         allowed: &Authorised<Upload, OwnPlace>,
         file: &NewFile,
         attempt: &mut Attempt<'_>,
-    ) -> Result<Reserved, Problem> {
+    ) -> Result<Reservation, Problem> {
         let place = allowed.target().place();
-        let NewFile { name, media_type, bytes, add_timestamp } = file;
+        let NewFile { name, media_type, bytes, sha256, add_timestamp } = file;
         let original = name.as_deref().unwrap_or_default();
         let now = clock::whole_seconds(clock::now());
         let stamp = add_timestamp.then(|| stamp(now));
         let name = |extension: Option<&str>| FileName::derive(original, extension, stamp.as_deref());
 
-        let (file_size, sha256) = (bytes.len() as u64, HEXLOWER.encode(&Sha256::digest(bytes)));
+        let file_size = bytes.len() as u64;
         attempt.path = Some(place.file(name(None)));
         attempt.details.file_size = Some(file_size);
         attempt.details.sha256 = Some(sha256.clone());
@@ -112,7 +146,9 @@ impl Files<'_> {
             original_filename: original.to_owned(),
             file_size,
             mime_type: kind.media_type.clone(),
-            sha256,
+            sha256: Some(sha256.clone()),
+            integrity: Integrity::Verified,
+            multipart_id: None,
             etag: None,
             uploaded_by: principal.user_id().clone(),
             owner: principal.sub().to_owned(),
@@ -123,7 +159,7 @@ impl Files<'_> {
         };
         attempt.details.mime_type = Some(reserved.mime_type.clone());
 
-        self.reserve_name(reserved, place, name, *add_timestamp, attempt).await.map(Reserved)
+        self.reserve_name(reserved, place, name, *add_timestamp, attempt).await
     }
 
     /// Reserves the first name that is free. Nothing is ever overwritten and no path is used twice.
@@ -134,7 +170,10 @@ impl Files<'_> {
         name: FileName,
         add_timestamp: bool,
         attempt: &mut Attempt<'_>,
-    ) -> Result<Record, Problem> {
+    ) -> Result<Reservation, Problem> {
+        let key = attempt.key().cloned();
+        let until = record.lease.unwrap_or_default();
+        let claim = key.as_ref().map(|key| KeyWrite::Claim { key, until });
         for tried in 0..NAMES_TRIED {
             let path = place.file(match tried {
                 0 => name.clone(),
@@ -144,9 +183,13 @@ impl Files<'_> {
             record.file_path = path.as_str().to_owned();
             attempt.path = Some(path);
             self.deadline.begin_effect()?;
-            match self.app.tables.reserve(&record, self.deadline).await {
-                Ok(()) => return Ok(record),
+            match self.app.tables.reserve(&record, claim, self.deadline).await {
+                Ok(()) => {
+                    attempt.claimed();
+                    return Ok(Reservation::Held(Reserved(record)));
+                }
                 Err(ReserveError::Store(error)) => return Err(error.into()),
+                Err(ReserveError::KeyTaken) => return self.stored_before(attempt).await,
                 // Without a time in front the caller means this very name.
                 Err(ReserveError::Taken(row)) if !add_timestamp && tried == 0 => {
                     let now = clock::now();
@@ -161,6 +204,17 @@ impl Files<'_> {
             }
         }
         Err(Problem::PathExists)
+    }
+
+    /// The file that an earlier request with the same idempotency key stored.
+    async fn stored_before(&self, attempt: &mut Attempt<'_>) -> Result<Reservation, Problem> {
+        let memory = taken(attempt).await?;
+        let path = memory.seed.file_path.as_deref().and_then(|path| FilePath::parse(path).ok());
+        let path = path.ok_or_else(|| Problem::Internal("a memory without its path".into()))?;
+        let record = self.app.tables.record(&path, self.deadline).await?;
+        record
+            .map(|record| Reservation::Replayed(Box::new(record)))
+            .ok_or(Problem::NotFound(Absence::Missing))
     }
 
     /// Stores the bytes of a reservation, or undoes it.
@@ -195,7 +249,9 @@ impl Files<'_> {
     ) -> Result<Record, Problem> {
         let Reserved(record) = reserved;
         let Stored { etag, stray } = stored;
-        let error = match attempt.succeed(Change::Store { record: &record, etag: &etag }).await {
+        let seed = Seed { file_path: Some(record.file_path.clone()), ..Seed::default() };
+        let change = Change::Store { record: &record, etag: &etag };
+        let error = match attempt.finish(change, &seed, MEMORY).await {
             Ok(committed) => {
                 let (state, version, updated_at) = (State::Active, 1, clock::whole_seconds(committed.at()));
                 return Ok(Record { state, version, updated_at, etag: Some(etag), lease: None, ..record });
@@ -205,7 +261,9 @@ impl Files<'_> {
         let problem = match error {
             // It may be a file: nothing may be undone.
             CommitError::InDoubt(_) => return Err(error.into()),
-            CommitError::Conflict => Problem::Unavailable("the reservation does not hold any more".into()),
+            CommitError::Conflict | CommitError::KeyTaken => {
+                Problem::Unavailable("the reservation does not hold any more".into())
+            }
             CommitError::Store(_) => error.into(),
         };
         Err(self.undo(&record, problem, stray, attempt).await)
@@ -220,7 +278,7 @@ impl Files<'_> {
         stray: bool,
         attempt: &mut Attempt<'_>,
     ) -> Problem {
-        if attempt.fail(Change::Undo { record }, &problem).await.is_err() {
+        if attempt.fail(Change::Undo { record, ended: SessionState::Failed }, &problem).await.is_err() {
             return problem;
         }
         let removed = self.app.spaces.delete(record, self.deadline).await;

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use lambda_http::http::{HeaderMap, header};
 use lambda_http::{Body, Request, RequestExt};
 
+use super::Route;
 use super::body::Query;
 use super::event::Origin;
 use crate::app::App;
@@ -11,10 +12,14 @@ use crate::attempt::Attempt;
 use crate::audit::{Action, Actor, Related};
 use crate::auth::{Principal, TokenError};
 use crate::clock::{self, Deadline};
+use crate::idempotency::{Fingerprint, Key, KeyError};
 use crate::problem::Problem;
 
 /// The cookie that holds a session: the same token, for callers that are pages of the same origin (DESIGN section 9, 5).
 const SESSION_COOKIE: &str = "__Host-session";
+
+/// Makes a request that is sent again the same request (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Everything a handler gets.
 #[derive(Debug)]
@@ -27,13 +32,21 @@ pub struct Call {
     pub deadline: Deadline,
     /// What stands in the path behind the endpoint's route, still percent-encoded.
     pub rest: String,
+    /// Endpoint and path of the route, for the idempotency key.
+    route: String,
     pub(super) query: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Body,
 }
 
 impl Call {
-    pub(super) fn new(app: &App, request: Request, rest: String) -> Result<Self, Problem> {
+    pub(super) fn new(
+        app: &App,
+        request: Request,
+        endpoint: &str,
+        route: &Route,
+        rest: String,
+    ) -> Result<Self, Problem> {
         let context = request.lambda_context();
         let (mut parts, body) = request.into_parts();
         let Some(Origin { query, ip, user_agent }) = parts.extensions.remove() else {
@@ -51,7 +64,8 @@ impl Call {
         };
         let end = i64::try_from(context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let deadline = Deadline::for_invocation(end.unwrap_or(Timestamp::MAX));
-        Ok(Self { principal, actor, deadline, rest, query, headers: parts.headers, body })
+        let route = format!("{} {endpoint}/{}", route.method, route.path);
+        Ok(Self { principal, actor, deadline, rest, route, query, headers: parts.headers, body })
     }
 
     /// Somebody tries something: the way into the log.
@@ -60,6 +74,17 @@ impl Call {
         let mut attempt = Attempt::new(&app.tables, &self.actor, self.deadline, action);
         attempt.related = related;
         attempt
+    }
+
+    /// The caller's idempotency key, if the request has one, for the request with the fields that `fields` names.
+    ///
+    /// # Errors
+    /// [`Problem::Invalid`] if it is not one, or if there are several.
+    pub fn key(&self, fields: impl FnOnce(Fingerprint) -> Fingerprint) -> Result<Option<Key>, Problem> {
+        let mut values = self.headers.get_all(IDEMPOTENCY_KEY).iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        let key = value.to_str().ok().filter(|_| values.next().is_none()).ok_or(KeyError)?;
+        Ok(Some(Key::new(&self.principal, &self.route, key, fields(Fingerprint::of(&self.route)))?))
     }
 
     /// The query's parameters.

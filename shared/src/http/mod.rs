@@ -27,14 +27,20 @@ pub use body::{MAX_JSON_BYTES, Query, present};
 pub use call::Call;
 pub use event::{Event, Reply};
 pub use form::{FileField, Form, MAX_FILE_BYTES};
-pub use store::store;
+pub use store::{store, stored_answer};
 
 /// Where all endpoints stand together. A function URL has a host of its own, so each also answers without it.
 pub const BASE_PATH: &str = "/api/storage";
 
+/// Says that an answer was given before (draft-ietf-httpapi-idempotency-key-header).
+const REPLAYED: &str = "idempotent-replayed";
+
 /// What a handler answers when all went well: status 200 and a JSON body.
 #[derive(Debug)]
-pub struct Answer(Value);
+pub struct Answer {
+    body: Value,
+    replayed: bool,
+}
 
 impl Answer {
     /// A body that becomes a JSON object; `success: true` is added to it.
@@ -47,24 +53,38 @@ impl Answer {
         if let (Value::Object(answer), Value::Object(body)) = (&mut answer, body) {
             answer.extend(body);
         }
-        Ok(Self(answer))
+        Ok(Self { body: answer, replayed: false })
+    }
+
+    /// Whether it was given before, to an earlier request with the same idempotency key.
+    #[must_use]
+    pub fn replayed(self, replayed: bool) -> Self {
+        Self { replayed, ..self }
     }
 }
 
 /// A handler's future.
 pub type Handling<'a> = Pin<Box<dyn Future<Output = Result<Answer, Problem>> + Send + 'a>>;
 
+/// What one method does at one path.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// What follows the endpoint's name in the path: nothing, or literal segments and at most one in braces, which is handed to
+    /// the handler: `{id}` is one segment, `{file_path+}` is all that follows.
+    pub path: &'static str,
+    /// What it does for a caller whose token was verified.
+    pub handler: for<'a> fn(&'a App, Call) -> Handling<'a>,
+}
+
 /// One endpoint: the whole of what a function serves.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    /// The function's name, and the last segment of its route.
+    /// The function's name, and the first segment of its routes behind [`BASE_PATH`].
     pub name: &'static str,
-    /// The one method it knows.
-    pub method: Method,
-    /// Whether a file's path follows the route.
-    pub takes_path: bool,
-    /// What it does for a caller whose token was verified.
-    pub handler: for<'a> fn(&'a App, Call) -> Handling<'a>,
+    /// Its routes.
+    pub routes: &'static [Route],
 }
 
 /// A function that is configured, or that says so to everybody who calls it.
@@ -80,7 +100,10 @@ impl Endpoint {
         let outcome = outcome.unwrap_or_else(|_| Err(Problem::Internal("panic".into())));
         self.log(&outcome, &request_id, begun);
         match outcome {
-            Ok(Answer(body)) => response(200, "application/json", &[], &body),
+            Ok(Answer { body, replayed }) => {
+                let headers = replayed.then(|| (REPLAYED, "true".to_owned()));
+                response(200, "application/json", headers.as_slice(), &body)
+            }
             Err(problem) => {
                 let body = problem.body(&request_id);
                 response(problem.status(), "application/problem+json", &problem.headers(), &body)
@@ -88,34 +111,31 @@ impl Endpoint {
         }
     }
 
-    /// What follows this endpoint's route in a raw path, if the path is this endpoint's at all.
+    /// The routes that fit a raw path, whatever their methods, each with what stands in its braces.
     #[must_use]
-    pub fn rest_of<'p>(&self, raw_path: &'p str) -> Option<&'p str> {
-        let route = raw_path.strip_prefix(BASE_PATH).and_then(|path| path.strip_prefix('/'));
-        let rest = match route.and_then(|path| path.strip_prefix(self.name)) {
+    pub fn routes_at<'p>(&self, raw_path: &'p str) -> Vec<(&'static Route, &'p str)> {
+        let below = raw_path.strip_prefix(BASE_PATH).and_then(|path| path.strip_prefix('/'));
+        let rest = match below.and_then(|path| path.strip_prefix(self.name)) {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
             _ => raw_path,
         };
         let rest = rest.strip_prefix('/').unwrap_or(rest);
-        (self.takes_path || rest.is_empty()).then_some(rest)
+        self.routes.iter().filter_map(|route| Some((route, route.fits(rest)?))).collect()
     }
 
     async fn answer(&self, app: &Configured, request: Request) -> Result<Answer, Problem> {
-        let rest = self.rest_of(request.raw_http_path()).ok_or(Problem::NoRoute)?.to_owned();
-        if request.method() != self.method {
-            return Err(Problem::MethodNotAllowed(self.allow()));
+        let path = request.raw_http_path().to_owned();
+        let routes = self.routes_at(&path);
+        if routes.is_empty() {
+            return Err(Problem::NoRoute);
         }
+        let Some((route, rest)) = routes.iter().find(|(route, _)| route.method == *request.method()) else {
+            let allowed: Vec<_> = routes.iter().map(|(route, _)| route.method.as_str()).collect();
+            return Err(Problem::MethodNotAllowed(allowed.join(", ")));
+        };
         let app = app.as_ref().map_err(|error| Problem::NotConfigured(error.to_string()))?;
-        let call = Call::new(app, request, rest)?;
-        (self.handler)(app, call).await
-    }
-
-    fn allow(&self) -> &'static str {
-        match self.method {
-            Method::GET => "GET",
-            Method::DELETE => "DELETE",
-            _ => "POST",
-        }
+        let call = Call::new(app, request, self.name, route, (*rest).to_owned())?;
+        (route.handler)(app, call).await
     }
 
     /// One line per request. Never in it: tokens, signed URLs, keys, file names and paths (they may tell of a patient).
@@ -132,6 +152,18 @@ impl Endpoint {
                 }
             }
         }
+    }
+}
+
+impl Route {
+    /// What stands in the braces of a path that fits; empty if there are none.
+    fn fits<'p>(&self, rest: &'p str) -> Option<&'p str> {
+        let Some((before, after)) = self.path.split_once('{') else {
+            return (rest == self.path).then_some("");
+        };
+        let (name, after) = after.split_once('}')?;
+        let held = rest.strip_prefix(before)?.strip_suffix(after)?;
+        (name.ends_with('+') || (!held.is_empty() && !held.contains('/'))).then_some(held)
     }
 }
 
@@ -162,24 +194,47 @@ mod tests {
 
     #[test]
     fn an_endpoint_answers_at_its_route_and_at_the_root() {
-        let endpoint = |takes_path| Endpoint {
-            name: "metadata",
-            method: Method::GET,
-            takes_path,
-            handler: |_, _| Box::pin(async { Err(Problem::NoRoute) }),
+        const fn route(method: Method, path: &'static str) -> Route {
+            Route { method, path, handler: |_, _| Box::pin(async { Err(Problem::NoRoute) }) }
+        }
+        const METADATA: Endpoint =
+            Endpoint { name: "metadata", routes: &[route(Method::GET, "{file_path+}")] };
+        const UPLOADS: Endpoint = Endpoint {
+            name: "uploads",
+            routes: &[
+                route(Method::POST, ""),
+                route(Method::GET, "{id}"),
+                route(Method::DELETE, "{id}"),
+                route(Method::POST, "{id}/parts"),
+            ],
         };
-        for (path, rest, rest_with_path) in [
-            ("/", Some(""), Some("")),
-            ("", Some(""), Some("")),
-            ("/api/storage/metadata", Some(""), Some("")),
-            ("/api/storage/metadata/", Some(""), Some("")),
-            ("/api/storage/metadata/o/s/t/i/f", None, Some("o/s/t/i/f")),
-            ("/o/s/t/i/f", None, Some("o/s/t/i/f")),
-            ("/api/storage/metadatax", None, Some("api/storage/metadatax")),
-            ("//evil", None, Some("/evil")),
+        for (path, rest) in [
+            ("/", ""),
+            ("", ""),
+            ("/api/storage/metadata", ""),
+            ("/api/storage/metadata/", ""),
+            ("/api/storage/metadata/o/s/t/i/f", "o/s/t/i/f"),
+            ("/o/s/t/i/f", "o/s/t/i/f"),
+            ("/api/storage/metadatax", "api/storage/metadatax"),
+            ("//evil", "/evil"),
         ] {
-            assert_eq!(endpoint(false).rest_of(path), rest, "{path}");
-            assert_eq!(endpoint(true).rest_of(path), rest_with_path, "{path}");
+            assert_eq!(METADATA.routes_at(path)[0].1, rest, "{path}");
+        }
+        for (path, methods, held) in [
+            ("/", "POST", ""),
+            ("/api/storage/uploads", "POST", ""),
+            ("/api/storage/uploads/", "POST", ""),
+            ("/api/storage/uploads/01J", "GET DELETE", "01J"),
+            ("/01J", "GET DELETE", "01J"),
+            ("/api/storage/uploads/01J/parts", "POST", "01J"),
+            ("/api/storage/uploads//parts", "", ""),
+            ("/api/storage/uploads/a/b", "", ""),
+            ("/api/storage/uploadsx", "", ""),
+        ] {
+            let found = UPLOADS.routes_at(path);
+            let names: Vec<_> = found.iter().map(|(route, _)| route.method.as_str()).collect();
+            assert_eq!(names.join(" "), methods, "{path}");
+            assert!(found.iter().all(|(_, rest)| *rest == held), "{path}");
         }
     }
 }

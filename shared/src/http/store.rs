@@ -19,10 +19,16 @@ pub async fn store(app: &App, call: &Call, form: Form, place: Place) -> Result<A
     if form.file.bytes.len() as u64 > max_bytes {
         return Err(Problem::TooLarge { max_bytes });
     }
-    let mut attempt = call.attempt(app, Action::Upload, form.related);
-    let files = Files::new(app, call.deadline);
     let FileField { name, media_type, bytes } = form.file;
-    let file = NewFile { name, media_type, bytes, add_timestamp: form.add_timestamp };
+    let file = NewFile::new(name, media_type, bytes, form.add_timestamp);
+    let key = call.key(|request| {
+        let request = [place.org.as_str(), &place.object_type.to_string(), place.object_id.as_str()]
+            .into_iter()
+            .fold(request, |request, field| request.field(Some(field)));
+        file.fingerprint(form.related.fingerprint(request))
+    })?;
+    let mut attempt = call.attempt(app, Action::Upload, form.related).under(key);
+    let files = Files::new(app, call.deadline);
     let stored = match files.may_upload(&call.principal, place.clone()) {
         Ok(allowed) => files.upload(&allowed, file, &mut attempt).await,
         Err(refused) => {
@@ -33,16 +39,25 @@ pub async fn store(app: &App, call: &Call, form: Form, place: Place) -> Result<A
             Err(refused)
         }
     };
+    let replayed = attempt.is_replayed();
     let record = attempt.settle(stored).await?;
-    let Record { file_path, file_size, mime_type, created_at, original_filename, sha256, .. } = record;
+    Ok(stored_answer(&record)?.replayed(replayed))
+}
+
+/// What is answered when a file was stored, on whichever way.
+///
+/// # Errors
+/// [`Problem::Internal`]
+pub fn stored_answer(record: &Record) -> Result<Answer, Problem> {
     Answer::new(&json!({
-        "file_path": file_path,
+        "file_path": record.file_path,
         "metadata": {
-            "size": file_size,
-            "mime_type": mime_type,
-            "uploaded_at": created_at,
-            "original_filename": original_filename,
-            "sha256": sha256,
+            "size": record.file_size,
+            "mime_type": record.mime_type,
+            "uploaded_at": record.created_at,
+            "original_filename": record.original_filename,
+            "sha256": record.sha256,
+            "integrity": record.integrity,
         },
     }))
 }

@@ -1,4 +1,4 @@
-//! Every change there is to a file's record, as one item of a transaction. The other item is its entry.
+//! Every change there is to a file's record, as items of a transaction. Its last item is the entry.
 
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
@@ -6,9 +6,11 @@ use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem, Update};
 use jiff::{SignedDuration, Timestamp};
 
 use super::records::{number, sweep_shard, text};
+use super::{Names, state};
 use crate::clock;
 use crate::ids::UserId;
-use crate::record::{Record, State};
+use crate::record::{Integrity, Record, State};
+use crate::session::SessionState;
 
 /// How long a request may take to finish what it began before maintenance looks at it.
 const FINISHING_TIME: SignedDuration = SignedDuration::from_secs(60);
@@ -23,17 +25,20 @@ pub(crate) enum Change<'a> {
         /// As it was read.
         record: &'a Record,
     },
-    /// PENDING to ACTIVE, if the reservation is still mine and still holds.
+    /// PENDING to ACTIVE, if the reservation is still mine and still holds. Its upload session, if there is one, is stored.
     Store {
-        /// As it was reserved.
+        /// As it was reserved, with the hash that was found and what is known of its integrity.
         record: &'a Record,
         /// The stored object's entity tag.
         etag: &'a str,
     },
-    /// PENDING to PURGING, if the reservation is mine: the object, if there is one, may be removed.
+    /// PENDING to PURGING, if the reservation is mine: the object, if there is one, may be removed. Its upload session, if
+    /// there is one, ends.
     Undo {
         /// As it was reserved.
         record: &'a Record,
+        /// As what the session ends. [`SessionState::Aborted`] is only for one that is open.
+        ended: SessionState,
     },
     /// ACTIVE to DELETED.
     SoftDelete {
@@ -57,14 +62,30 @@ pub(crate) enum Change<'a> {
 }
 
 impl Change<'_> {
-    /// The change as an item of a transaction; none for [`Change::Nothing`].
-    pub(super) fn item(self, table: &str, now: Timestamp) -> Result<Option<TransactWriteItem>, BuildError> {
-        let Some(record) = self.record() else { return Ok(None) };
+    /// The change as items of a transaction; none for [`Change::Nothing`].
+    pub(super) fn items(self, names: &Names, now: Timestamp) -> Result<Vec<TransactWriteItem>, BuildError> {
+        let Some(record) = self.record() else { return Ok(Vec::new()) };
+        let mut items = vec![self.of_record(record, &names.records, now)?];
+        match self {
+            Self::Store { record, .. } => {
+                items.extend(state::end_session(&names.state, record, SessionState::Stored)?);
+            }
+            Self::Undo { record, ended } => items.extend(state::end_session(&names.state, record, ended)?),
+            _ => {}
+        }
+        Ok(items)
+    }
+
+    fn of_record(
+        self,
+        record: &Record,
+        table: &str,
+        now: Timestamp,
+    ) -> Result<TransactWriteItem, BuildError> {
         let key = text(&record.file_path);
         let on = |to: State| Update::builder().table_name(table).key("pk", key.clone()).now(to, now);
         let update = match self {
-            Self::Nothing => return Ok(None),
-            Self::StillThere { .. } => {
+            Self::Nothing | Self::StillThere { .. } => {
                 let check = ConditionCheck::builder()
                     .table_name(table)
                     .key("pk", key)
@@ -73,17 +94,13 @@ impl Change<'_> {
                     .expression_attribute_values(":from", text(record.state.name()))
                     .expression_attribute_values(":org", text(&record.org_id))
                     .expression_attribute_values(":version", number(record.version));
-                return Ok(Some(TransactWriteItem::builder().condition_check(check.build()?).build()));
+                return Ok(TransactWriteItem::builder().condition_check(check.build()?).build());
             }
             Self::Store { etag, .. } => on(State::Active)
-                .update_expression(
-                    "SET #state = :to, updated_at = :now, version = :first, etag = :etag, context = :context, \
-                     context_sort = :sort REMOVE lease, sweep, due",
-                )
+                .stored(record, now)
                 .condition_expression("#state = :from AND upload_id = :mine AND lease > :ms")
                 .expression_attribute_values(":from", text(State::Pending.name()))
                 .expression_attribute_values(":mine", text(&record.upload_id))
-                .expression_attribute_values(":ms", number(now.as_millisecond()))
                 .expression_attribute_values(":first", number(1))
                 .expression_attribute_values(":etag", text(etag))
                 .expression_attribute_values(":context", text(record.context()))
@@ -115,7 +132,7 @@ impl Change<'_> {
                 .expression_attribute_values(":mine", text(&record.upload_id))
                 .expression_attribute_values(":never", number(0)),
         };
-        Ok(Some(TransactWriteItem::builder().update(update.build()?).build()))
+        Ok(TransactWriteItem::builder().update(update.build()?).build())
     }
 
     fn record(&self) -> Option<&Record> {
@@ -123,7 +140,7 @@ impl Change<'_> {
             Self::Nothing => None,
             Self::StillThere { record }
             | Self::Store { record, .. }
-            | Self::Undo { record }
+            | Self::Undo { record, .. }
             | Self::SoftDelete { record, .. }
             | Self::HardDelete { record, .. }
             | Self::Purged { record } => Some(record),
@@ -137,6 +154,7 @@ const AS_READ: &str = "#state = :from AND org_id = :org AND version = :version";
 /// Pieces that several updates share.
 trait UpdatePieces {
     fn now(self, to: State, now: Timestamp) -> Self;
+    fn stored(self, record: &Record, now: Timestamp) -> Self;
     fn if_as_read(self, record: &Record) -> Self;
     fn deleted(self, record: &Record, by: &UserId) -> Self;
 }
@@ -146,6 +164,26 @@ impl UpdatePieces for UpdateBuilder {
         self.expression_attribute_names("#state", "state")
             .expression_attribute_values(":to", text(to.name()))
             .expression_attribute_values(":now", text(clock::whole_seconds(now).to_string()))
+    }
+
+    /// A file whose hash nobody has checked yet stays in `sweep`, due now.
+    fn stored(self, record: &Record, now: Timestamp) -> Self {
+        const SET: &str = "SET #state = :to, updated_at = :now, version = :first, etag = :etag, context = :context, \
+                           context_sort = :sort, integrity = :integrity";
+        let (hash, rest) = match (&record.sha256, record.integrity) {
+            (Some(_), Integrity::Pending) => (", sha256 = :sha256", ", due = :ms REMOVE lease"),
+            (None, Integrity::Pending) => ("", ", due = :ms REMOVE lease"),
+            (Some(_), _) => (", sha256 = :sha256", " REMOVE lease, sweep, due"),
+            (None, _) => ("", " REMOVE lease, sweep, due"),
+        };
+        let update = self
+            .update_expression(format!("{SET}{hash}{rest}"))
+            .expression_attribute_values(":integrity", text(record.integrity.name()))
+            .expression_attribute_values(":ms", number(now.as_millisecond()));
+        match &record.sha256 {
+            Some(sha256) => update.expression_attribute_values(":sha256", text(sha256)),
+            None => update,
+        }
     }
 
     fn if_as_read(self, record: &Record) -> Self {

@@ -1,7 +1,7 @@
 //! The one place that changes what anybody can see. A change and its entry are one transaction: an effect without an
 //! entry cannot be written down here.
 
-use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::error::{BuildError, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
@@ -13,13 +13,14 @@ use ulid::Ulid;
 
 use super::failure::Attempt;
 use super::records::{Row, number, text, within};
-use super::{ATTEMPT_LIMIT, CALL_LIMIT, Change, StoreError, Tables};
+use super::{ATTEMPT_LIMIT, CALL_LIMIT, Change, KeyWrite, StoreError, Tables};
 use crate::audit::{Actor, Event, Index, IndexKeys, Pen, Sealed, kept_until, month_of, partition};
 use crate::clock::{self, Deadline};
+use crate::idempotency::Memory;
 use crate::retry::Tries;
 
-/// Proof that a change and its entry are stored. Only a commit makes one, and it cannot be copied: one entry
-/// is good for one URL.
+/// Proof that a change and its entry are stored. Only a commit makes one, or the memory of one that an idempotency key
+/// keeps; and it cannot be copied: one entry is good for one URL.
 #[derive(Debug)]
 #[must_use]
 pub struct Committed {
@@ -28,6 +29,13 @@ pub struct Committed {
 }
 
 impl Committed {
+    /// What an idempotency key remembers of a commit; none if its answer took no commit.
+    #[must_use]
+    pub(crate) fn remembered(memory: &Memory) -> Option<Self> {
+        let entry = Ulid::from_string(memory.entry.as_deref()?).ok()?;
+        Some(Self { entry, at: Timestamp::from_millisecond(memory.at).ok()? })
+    }
+
     /// The entry's id.
     #[must_use]
     pub fn entry(&self) -> Ulid {
@@ -47,6 +55,9 @@ pub enum CommitError {
     /// The record is not what the change needs. Nothing was written, the entry neither.
     #[error("the record is not what it was")]
     Conflict,
+    /// The caller's idempotency key is held by another request. Nothing was written, the entry neither.
+    #[error("the idempotency key is taken")]
+    KeyTaken,
     /// Nothing was written.
     #[error(transparent)]
     Store(StoreError),
@@ -60,6 +71,7 @@ pub enum CommitError {
 enum Verdict {
     Stored,
     Conflict,
+    KeyTaken,
     Failed(StoreError),
 }
 
@@ -73,6 +85,7 @@ impl Tables {
     pub(crate) async fn commit(
         &self,
         change: Change<'_>,
+        key: Option<KeyWrite<'_>>,
         actor: &Actor,
         event: Event,
         deadline: Deadline,
@@ -80,19 +93,19 @@ impl Tables {
         let now = clock::now();
         let mut pen = self.writers.take(&actor.org);
         let entry = pen.seal(actor, event, now);
-        let built = change.item(&self.records, now).and_then(|item| Ok((item, self.put(&entry)?)));
-        let Ok((item, put)) = built else {
+        let built = self.items(change, key, &entry, now);
+        let Ok(items) = built else {
             return Err(CommitError::Store(StoreError::Broken("request could not be built".into())));
         };
         let request = self
             .client
             .transact_write_items()
             .client_request_token(entry.id.to_string())
-            .set_transact_items(Some(item.into_iter().chain([put]).collect()))
+            .set_transact_items(Some(items))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
 
         pen.sending(&entry);
-        let (verdict, doubt) = attempts(&request, deadline).await;
+        let (verdict, doubt) = attempts(&request, key.is_some(), deadline).await;
         self.settle(pen, &entry, verdict, doubt, deadline).await?;
         Ok(Committed { entry: entry.id, at: now })
     }
@@ -115,12 +128,17 @@ impl Tables {
                 pen.unchanged();
                 return Err(CommitError::Conflict);
             }
+            (Verdict::KeyTaken, None) => {
+                pen.unchanged();
+                return Err(CommitError::KeyTaken);
+            }
             (Verdict::Failed(error), None) => {
                 pen.unchanged();
                 return Err(CommitError::Store(error));
             }
             // One attempt may have got through although a later one was refused, perhaps because of the first.
             (Verdict::Conflict, Some(_)) => CommitError::Conflict,
+            (Verdict::KeyTaken, Some(_)) => CommitError::KeyTaken,
             (Verdict::Failed(_), Some(cause)) => CommitError::InDoubt(cause.clone()),
         };
         match self.is_stored(entry, deadline).await {
@@ -134,9 +152,24 @@ impl Tables {
         }
     }
 
+    fn items(
+        &self,
+        change: Change<'_>,
+        key: Option<KeyWrite<'_>>,
+        entry: &Sealed,
+        now: Timestamp,
+    ) -> Result<Vec<TransactWriteItem>, BuildError> {
+        let mut items = change.items(&self.names, now)?;
+        if let Some(key) = key {
+            items.push(key.item(&self.names.state, Some(entry.id), now)?);
+        }
+        items.push(self.put(entry)?);
+        Ok(items)
+    }
+
     async fn is_stored(&self, entry: &Sealed, deadline: Deadline) -> Result<bool, StoreError> {
         let (pk, sk) = key(entry);
-        let get = self.client.get_item().table_name(&self.log).key("pk", pk).key("sk", sk);
+        let get = self.client.get_item().table_name(&self.names.log).key("pk", pk).key("sk", sk);
         let get = get.consistent_read(true).projection_expression("pk");
         let get = get.return_consumed_capacity(ReturnConsumedCapacity::Total);
         Ok(within(deadline, || get.clone().send()).await?.item.is_some())
@@ -144,7 +177,7 @@ impl Tables {
 
     fn put(&self, entry: &Sealed) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
         let put = Put::builder()
-            .table_name(&self.log)
+            .table_name(&self.names.log)
             .set_item(Some(row(entry)))
             .condition_expression("attribute_not_exists(pk)")
             .build()?;
@@ -156,6 +189,7 @@ impl Tables {
 /// through without our seeing its answer, and why.
 async fn attempts(
     request: &TransactWriteItemsFluentBuilder,
+    has_key: bool,
     deadline: Deadline,
 ) -> (Verdict, Option<String>) {
     let items = request.get_transact_items().as_ref().map_or(0, Vec::len);
@@ -165,7 +199,7 @@ async fn attempts(
     while let Some(limit) = tries.next().await {
         let outcome = match timeout(limit, request.clone().send()).await {
             Ok(Ok(_)) => return (Verdict::Stored, doubt),
-            Ok(Err(error)) => match cancelled(&error, items) {
+            Ok(Err(error)) => match cancelled(&error, items, has_key) {
                 Some(Ok(verdict)) => return (verdict, doubt),
                 Some(Err(retryable)) => retryable,
                 None => Attempt::of(&error),
@@ -184,28 +218,61 @@ async fn attempts(
     (Verdict::Failed(last), doubt)
 }
 
-/// Reads a cancelled transaction's reasons by position; the entry stands last. `Err` is worth another try.
-fn cancelled(error: &SdkError<TransactWriteItemsError>, items: usize) -> Option<Result<Verdict, Attempt>> {
-    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error.as_service_error()? else {
-        return None;
+/// Reads a cancelled transaction's reasons by position; the entry stands last, and the idempotency key before it. `Err` is
+/// worth another try.
+fn cancelled(
+    error: &SdkError<TransactWriteItemsError>,
+    items: usize,
+    has_key: bool,
+) -> Option<Result<Verdict, Attempt>> {
+    let codes = match Cancelled::read(error, items)? {
+        Ok(Cancelled { codes, .. }) => codes,
+        Err(attempt) => return Some(attempt.map_or_else(|broken| Ok(Verdict::Failed(broken)), Err)),
     };
-    // An item that did not object may have no code at all: the others must not move up into its place.
-    let codes: Vec<&str> =
-        cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None")).collect();
-    let failed = |code: &&str| *code == "ConditionalCheckFailed";
-    let broken = || StoreError::Broken(format!("transaction of {items} cancelled: {}", codes.join(", ")));
-    if codes.len() != items {
-        return Some(Ok(Verdict::Failed(broken())));
-    }
-    Some(match codes.split_last() {
+    let failed = |code: &String| code == CONDITION_FAILED;
+    Some(Ok(match codes.split_last() {
         // Its id is new with every commit: an entry that is there already is this one, stored by an attempt of ours.
-        Some((entry, _)) if failed(entry) => Ok(Verdict::Stored),
-        Some((_, change)) if change.iter().any(failed) => Ok(Verdict::Conflict),
-        Some(_) if codes.iter().all(|code| RETRYABLE.contains(code)) => {
-            Err(Attempt::NotDone(format!("transaction cancelled: {}", codes.join(", "))))
-        }
-        _ => Ok(Verdict::Failed(broken())),
-    })
+        Some((entry, _)) if failed(entry) => Verdict::Stored,
+        Some((_, [.., key])) if has_key && failed(key) => Verdict::KeyTaken,
+        _ => Verdict::Conflict,
+    }))
+}
+
+/// Why a transaction was cancelled of which at least one condition failed: a code for each of its items.
+pub(super) struct Cancelled {
+    pub(super) codes: Vec<String>,
+    /// The rows whose conditions failed, where they were asked for.
+    pub(super) rows: Vec<Option<Row>>,
+}
+
+pub(super) const CONDITION_FAILED: &str = "ConditionalCheckFailed";
+
+impl Cancelled {
+    /// None if the transaction was not cancelled; an error if none of its conditions failed: `Ok` of it is worth another
+    /// try.
+    pub(super) fn read(
+        error: &SdkError<TransactWriteItemsError>,
+        items: usize,
+    ) -> Option<Result<Self, Result<Attempt, StoreError>>> {
+        let TransactWriteItemsError::TransactionCanceledException(cancelled) = error.as_service_error()?
+        else {
+            return None;
+        };
+        // An item that did not object may have no code at all: the others must not move up into its place.
+        let reasons = cancelled.cancellation_reasons();
+        let codes: Vec<String> =
+            reasons.iter().map(|reason| reason.code().unwrap_or("None").to_owned()).collect();
+        let told = codes.join(", ");
+        Some(if codes.len() != items {
+            Err(Err(StoreError::Broken(format!("transaction of {items} cancelled: {told}"))))
+        } else if codes.iter().any(|code| code == CONDITION_FAILED) {
+            Ok(Self { codes, rows: reasons.iter().map(|reason| reason.item().cloned()).collect() })
+        } else if codes.iter().all(|code| RETRYABLE.contains(&code.as_str())) {
+            Err(Ok(Attempt::NotDone(format!("transaction cancelled: {told}"))))
+        } else {
+            Err(Err(StoreError::Broken(format!("transaction of {items} cancelled: {told}"))))
+        })
+    }
 }
 
 /// Reasons that pass: somebody else's transaction, or too many requests. "None" is an item that did not object.

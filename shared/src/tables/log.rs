@@ -159,7 +159,7 @@ impl Tables {
             let read = self
                 .client
                 .query()
-                .table_name(&self.log)
+                .table_name(&self.names.log)
                 .set_index_name(partition.index.map(|index| index.name().to_owned()))
                 // An index cannot be read consistently; the table itself shows what was written a moment ago.
                 .consistent_read(partition.index.is_none())

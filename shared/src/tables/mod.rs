@@ -3,7 +3,7 @@
 //! The only place that imports `aws_sdk_dynamodb`. It offers three ways to write, and none that changes what anybody can
 //! see without an entry in the log:
 //!
-//! - `reserve` opens a reservation: invisible, not an effect;
+//! - `reserve` opens a reservation: invisible, not an effect; so does `open_session`, together with its upload session;
 //! - `commit` makes every change and writes its entry, in one transaction;
 //! - `retire` closes a reservation that never became a file.
 
@@ -13,6 +13,7 @@ mod failure;
 mod log;
 mod records;
 mod schema;
+mod state;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub use commit::{CommitError, Committed};
 pub use failure::StoreError;
 pub use log::{LogPage, LogQuery};
 pub(crate) use records::ReserveError;
+pub(crate) use state::{Claim, KeyWrite, OpenError};
 
 /// One attempt of a table call (DESIGN section 8).
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(1);
@@ -38,9 +40,16 @@ const CALL_LIMIT: Duration = Duration::from_millis(2_500);
 #[derive(Debug)]
 pub struct Tables {
     client: Client,
+    names: Names,
+    writers: Writers,
+}
+
+/// What the tables are called.
+#[derive(Debug)]
+struct Names {
     records: String,
     log: String,
-    writers: Writers,
+    state: String,
 }
 
 impl Tables {
@@ -66,8 +75,11 @@ impl Tables {
         }
         Self {
             client: Client::from_conf(sdk.build()),
-            records: config.records_table.clone(),
-            log: config.log_table.clone(),
+            names: Names {
+                records: config.records_table.clone(),
+                log: config.log_table.clone(),
+                state: config.state_table.clone(),
+            },
             writers: Writers::default(),
         }
     }

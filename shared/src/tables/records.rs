@@ -4,17 +4,21 @@ use std::future::Future;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::builders::PutBuilder;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::commit::CONDITION_FAILED;
 use super::failure::Attempt;
-use super::{ATTEMPT_LIMIT, CALL_LIMIT, StoreError, Tables};
-use crate::clock::Deadline;
+use super::{ATTEMPT_LIMIT, CALL_LIMIT, KeyWrite, StoreError, Tables};
+use crate::clock::{self, Deadline};
 use crate::path::FilePath;
 use crate::record::{Record, State};
 use crate::retry::Tries;
@@ -25,6 +29,9 @@ pub(crate) enum ReserveError {
     /// There is a row already.
     #[error("the path is taken")]
     Taken(Box<Record>),
+    /// The caller's idempotency key is held by another request.
+    #[error("the idempotency key is taken")]
+    KeyTaken,
     /// The call failed; the reservation may or may not be there.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -40,32 +47,46 @@ impl Tables {
         path: &FilePath,
         deadline: Deadline,
     ) -> Result<Option<Record>, StoreError> {
-        let get = self.client.get_item().table_name(&self.records).key("pk", text(path.as_str()));
+        let get = self.client.get_item().table_name(&self.names.records).key("pk", text(path.as_str()));
         let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
         let found = within(deadline, || get.clone().send()).await?;
         found.item.map(read).transpose()
     }
 
     /// Opens a reservation: a row in state PENDING, if the path was never used. Doing it twice with one `upload_id` is
-    /// doing it once.
+    /// doing it once. A claim of the caller's idempotency key is made in the same transaction.
     ///
     /// # Errors
     /// [`ReserveError::Taken`] with the row that is there; [`ReserveError::Store`] if nobody knows.
-    pub(crate) async fn reserve(&self, record: &Record, deadline: Deadline) -> Result<(), ReserveError> {
-        debug_assert_eq!((record.state, record.version), (State::Pending, 0));
-        let mut item = write(record)?;
-        item.insert("sweep".into(), text(sweep_shard(&record.file_path)));
-        item.insert("due".into(), number(record.lease.unwrap_or_default()));
+    pub(crate) async fn reserve(
+        &self,
+        record: &Record,
+        claim: Option<KeyWrite<'_>>,
+        deadline: Deadline,
+    ) -> Result<(), ReserveError> {
+        let broken = |_: BuildError| StoreError::Broken("request could not be built".into());
+        let put = self.reservation(record)?.build().map_err(broken)?;
+        let Some(claim) = claim else { return self.put_reservation(put, deadline).await };
+        let claim = claim.item(&self.names.state, None, clock::now()).map_err(broken)?;
+        let items = vec![TransactWriteItem::builder().put(put).build(), claim];
+        let Err(cancelled) = self.write_unseen(items, deadline).await? else { return Ok(()) };
+        match cancelled.codes.get(1) {
+            Some(code) if code == CONDITION_FAILED => Err(ReserveError::KeyTaken),
+            _ => Err(ReserveError::Taken(Box::new(cancelled.record(0)?))),
+        }
+    }
+
+    /// Outside of a transaction, which would cost twice as much.
+    async fn put_reservation(&self, put: Put, deadline: Deadline) -> Result<(), ReserveError> {
         let put = self
             .client
             .put_item()
-            .table_name(&self.records)
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(pk) OR (upload_id = :mine AND #state = :pending)")
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_values(":mine", text(&record.upload_id))
-            .expression_attribute_values(":pending", text(State::Pending.name()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .table_name(put.table_name)
+            .set_item(Some(put.item))
+            .set_condition_expression(put.condition_expression)
+            .set_expression_attribute_names(put.expression_attribute_names)
+            .set_expression_attribute_values(put.expression_attribute_values)
+            .set_return_values_on_condition_check_failure(put.return_values_on_condition_check_failure)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         match repeated(deadline, || put.clone().send()).await? {
             Ok(_) => Ok(()),
@@ -82,6 +103,22 @@ impl Tables {
         }
     }
 
+    /// A reservation's row as an item of a transaction.
+    pub(super) fn reservation(&self, record: &Record) -> Result<PutBuilder, StoreError> {
+        debug_assert_eq!((record.state, record.version), (State::Pending, 0));
+        let mut item = write(record)?;
+        item.insert("sweep".into(), text(sweep_shard(&record.file_path)));
+        item.insert("due".into(), number(record.lease.unwrap_or_default()));
+        Ok(Put::builder()
+            .table_name(&self.names.records)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk) OR (upload_id = :mine AND #state = :pending)")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":mine", text(&record.upload_id))
+            .expression_attribute_values(":pending", text(State::Pending.name()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld))
+    }
+
     /// Closes a reservation that never became a file, once its object is certainly gone: PURGING to PURGED.
     ///
     /// The mirror of [`Tables::reserve`], and like it no effect: its condition is that the row was never anything that
@@ -93,7 +130,7 @@ impl Tables {
         let update = self
             .client
             .update_item()
-            .table_name(&self.records)
+            .table_name(&self.names.records)
             .key("pk", text(&record.file_path))
             .update_expression("SET #state = :purged REMOVE sweep, due, lease")
             .condition_expression("upload_id = :mine AND #state = :purging AND version = :never")
@@ -118,7 +155,7 @@ impl Tables {
     /// # Errors
     /// [`StoreError::Broken`] if it has none.
     pub async fn check_transactions(&self, deadline: Deadline) -> Result<(), StoreError> {
-        check(&self.client, &self.records, deadline).await
+        check(&self.client, &self.names.records, deadline).await
     }
 }
 
@@ -133,7 +170,7 @@ where
 }
 
 /// The same, with the last attempt's error as it came; `Err` if it had no answer.
-async fn repeated<T, E, F>(
+pub(super) async fn repeated<T, E, F>(
     deadline: Deadline,
     call: impl Fn() -> F,
 ) -> Result<Result<T, SdkError<E, HttpResponse>>, StoreError>

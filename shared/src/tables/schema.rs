@@ -92,14 +92,20 @@ fn log() -> Definition {
     }
 }
 
+/// `storage_state`: upload sessions, what they reserve, idempotency keys, maintenance's position.
+fn state() -> Definition {
+    Definition { partition: text("pk"), sort: None, indexes: Vec::new(), ttl: Some("ttl"), stream: false }
+}
+
 impl Tables {
     /// Creates the tables that are not there. Doing it again changes nothing.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn provision(&self) -> Result<(), StoreError> {
-        self.create(&self.records, records()).await?;
-        self.create(&self.log, log()).await
+        self.create(&self.names.records, records()).await?;
+        self.create(&self.names.log, log()).await?;
+        self.create(&self.names.state, state()).await
     }
 
     async fn create(&self, table: &str, definition: Definition) -> Result<(), StoreError> {

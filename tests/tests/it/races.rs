@@ -9,7 +9,7 @@ use shared::app::App;
 use shared::attempt::Attempt;
 use shared::audit::{Action, Actor, Body};
 use shared::clock::{self, Deadline};
-use shared::files::{Files, NewFile};
+use shared::files::{Files, NewFile, Reservation};
 use shared::ids::{OrgId, UserId};
 use shared::path::Place;
 use tokio::sync::watch;
@@ -185,9 +185,11 @@ async fn of_sixteen_commits_of_one_upload_one_wins_and_one_entry_is_written() {
     let place = Place::parse(ORG, "accounting", "receipt", "receipt-456").unwrap();
     let allowed = files.may_upload(&caller, place).unwrap();
     let (name, media_type) = (Some("receipt.jpg".to_owned()), None);
-    let file = NewFile { name, media_type, bytes: JPEG.to_vec(), add_timestamp: false };
-    let reserved = files.reserve(&allowed, &file, &mut attempt()).await.unwrap();
-    let stored = files.put(&reserved, file.bytes, &mut attempt()).await.unwrap();
+    let file = NewFile::new(name, media_type, JPEG.to_vec(), false);
+    let Reservation::Held(reserved) = files.reserve(&allowed, &file, &mut attempt()).await.unwrap() else {
+        panic!("without a key nothing is replayed");
+    };
+    let stored = files.put(&reserved, JPEG.to_vec(), &mut attempt()).await.unwrap();
 
     let path = format!("{ORG}/accounting/receipt/receipt-456/receipt.jpg");
     let outcomes = join_all(

@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shared::app::App;
 use shared::config::DEVELOPMENT_JWT_SECRET;
-use shared::http::{Answer, Call, Endpoint, Handling};
+use shared::http::{Answer, Call, Endpoint, Handling, Route};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -46,7 +46,8 @@ async fn a_page_of_a_listed_origin_may_call_every_function() {
     let world = World::start().await;
     for endpoint in endpoints() {
         for origin in ORIGINS {
-            let (status, headers) = preflight(&world, endpoint.name, origin, endpoint.method.as_str()).await;
+            let (status, headers) =
+                preflight(&world, endpoint.name, origin, endpoint.routes[0].method.as_str()).await;
             assert!(status.is_success(), "{origin} {}: {status}", endpoint.name);
             assert_eq!(headers["access-control-allow-origin"], origin);
             assert_eq!(listed(&headers, "access-control-allow-methods"), ["delete", "get", "post"]);
@@ -136,7 +137,8 @@ async fn headers_that_are_not_ascii_are_no_reason_not_to_answer() {
 }
 
 fn endpoint(handler: for<'a> fn(&'a App, Call) -> Handling<'a>) -> Endpoint {
-    Endpoint { name: "test", method: Method::GET, takes_path: false, handler }
+    let routes = Box::leak(Box::new([Route { method: Method::GET, path: "", handler }]));
+    Endpoint { name: "test", routes }
 }
 
 fn panics(_: &App, _: Call) -> Handling<'_> {
