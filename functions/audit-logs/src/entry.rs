@@ -43,6 +43,8 @@ fn metadata(details: &Details) -> Value {
         org_id,
         system,
         object_type,
+        upload_id,
+        reason,
     } = details;
     let members = [
         ("action_type", json!(action_type)),
@@ -57,6 +59,8 @@ fn metadata(details: &Details) -> Value {
         ("org_id", json!(org_id)),
         ("system", json!(system)),
         ("object_type", json!(object_type)),
+        ("upload_id", json!(upload_id)),
+        ("reason", json!(reason)),
     ];
     let given = members.into_iter().filter(|(_, value)| !value.is_null());
     Value::Object(given.map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())

@@ -30,6 +30,7 @@ pub const ORIGINS: [&str; 2] = ["http://localhost:5173", "http://localhost:3000"
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         upload::ENDPOINT,
+        uploads::ENDPOINT,
         signed_url::ENDPOINT,
         delete::ENDPOINT,
         metadata::ENDPOINT,

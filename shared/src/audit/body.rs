@@ -170,6 +170,8 @@ mod tests {
                 org_id: Some(text()),
                 system: Some(text()),
                 object_type: Some(text()),
+                upload_id: Some(text()),
+                reason: Some(text()),
             },
             sequence: 7,
             org: text(),

@@ -180,6 +180,12 @@ pub struct Details {
     /// Object type of a refused request that named no path.
     #[serde(rename = "t", skip_serializing_if = "Option::is_none")]
     pub object_type: Option<String>,
+    /// Upload session of a refused request, whose path nobody knows.
+    #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
+    pub upload_id: Option<String>,
+    /// Why an upload was given up.
+    #[serde(rename = "w", skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl Details {

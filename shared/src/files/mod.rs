@@ -4,8 +4,10 @@
 //! Every act takes a value that exists only after it was allowed, and leaves its entry in the log through an
 //! [`Attempt`](crate::attempt::Attempt). Knows nothing of HTTP.
 
+mod complete;
 mod find;
 mod remove;
+mod session;
 mod sign;
 mod upload;
 
@@ -16,6 +18,7 @@ use crate::idempotency::Memory;
 use crate::problem::Problem;
 
 pub use find::{Found, Visible};
+pub use session::{MAX_SIGNED_PARTS, NewUpload, Opened, OwnSession, PartUrl};
 pub use sign::Purpose;
 pub use upload::{NewFile, Reservation, Reserved};
 

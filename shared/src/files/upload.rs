@@ -23,7 +23,7 @@ use crate::unique;
 const LEASE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Names that are tried for one file: as derived, with `_2`, and twice with random characters.
-const NAMES_TRIED: usize = 4;
+pub(super) const NAMES_TRIED: usize = 4;
 
 /// Random characters behind a name that is taken twice (DESIGN section 5, "Paths").
 const SUFFIX_CHARACTERS: usize = 6;
@@ -132,30 +132,10 @@ impl Files<'_> {
             .map_err(Problem::Content)?;
         let name = name(Some(kind.extension()));
 
-        let principal = allowed.principal();
         let reserved = Record {
-            file_path: place.file(name.clone()).as_str().to_owned(),
-            state: State::Pending,
-            version: 0,
-            upload_id: unique::ulid(now).to_string(),
-            lease: Some((now + LEASE).as_millisecond()),
-            org_id: place.org.as_str().to_owned(),
-            system: place.object_type.system.to_owned(),
-            object_type: place.object_type.name.to_owned(),
-            object_id: place.object_id.as_str().to_owned(),
-            original_filename: original.to_owned(),
-            file_size,
-            mime_type: kind.media_type.clone(),
             sha256: Some(sha256.clone()),
             integrity: Integrity::Verified,
-            multipart_id: None,
-            etag: None,
-            uploaded_by: principal.user_id().clone(),
-            owner: principal.sub().to_owned(),
-            created_at: now,
-            updated_at: now,
-            deleted_at: None,
-            deleted_by: None,
+            ..pending(allowed, original, file_size, &kind.media_type, now, now + LEASE)
         };
         attempt.details.mime_type = Some(reserved.mime_type.clone());
 
@@ -175,11 +155,7 @@ impl Files<'_> {
         let until = record.lease.unwrap_or_default();
         let claim = key.as_ref().map(|key| KeyWrite::Claim { key, until });
         for tried in 0..NAMES_TRIED {
-            let path = place.file(match tried {
-                0 => name.clone(),
-                1 => name.with_suffix("_2"),
-                _ => name.with_suffix(&format!("_{}", unique::random_characters(SUFFIX_CHARACTERS))),
-            });
+            let path = place.file(candidate(&name, tried));
             record.file_path = path.as_str().to_owned();
             attempt.path = Some(path);
             self.deadline.begin_effect()?;
@@ -190,17 +166,7 @@ impl Files<'_> {
                 }
                 Err(ReserveError::Store(error)) => return Err(error.into()),
                 Err(ReserveError::KeyTaken) => return self.stored_before(attempt).await,
-                // Without a time in front the caller means this very name.
-                Err(ReserveError::Taken(row)) if !add_timestamp && tried == 0 => {
-                    let now = clock::now();
-                    if row.was_stored() {
-                        return Err(Problem::PathExists);
-                    }
-                    if row.is_held(now) {
-                        return Err(Problem::UploadInProgress { retry_after: seconds_left(&row, now) });
-                    }
-                }
-                Err(ReserveError::Taken(_)) => {}
+                Err(ReserveError::Taken(row)) => may_take_another_name(&row, add_timestamp, tried)?,
             }
         }
         Err(Problem::PathExists)
@@ -271,7 +237,7 @@ impl Files<'_> {
 
     /// Gives a reservation up: fence, bucket, close. What does not succeed is maintenance's, and so is a stray PUT, which
     /// may put the object back: the row stays due, and after the lease the object is removed again.
-    async fn undo(
+    pub(super) async fn undo(
         &self,
         record: &Record,
         problem: Problem,
@@ -281,20 +247,91 @@ impl Files<'_> {
         if attempt.fail(Change::Undo { record, ended: SessionState::Failed }, &problem).await.is_err() {
             return problem;
         }
+        self.clear(record, stray).await;
+        problem
+    }
+
+    /// Behind the fence: the object goes, and the row of what never was a file is closed. A failure is no harm: the row
+    /// stays due, and maintenance closes it.
+    pub(super) async fn clear(&self, record: &Record, stray: bool) {
+        // First of all the parts, so that nothing can put them together any more.
+        if let Some(multipart_id) = &record.multipart_id {
+            let aborted = self.app.spaces.abort_multipart(&record.file_path, multipart_id, self.deadline).await;
+            if aborted.is_err() {
+                return;
+            }
+        }
         let removed = self.app.spaces.delete(record, self.deadline).await;
         if !stray && removed.is_ok() {
-            // A failure is no harm: the row stays due, and maintenance closes it.
             let closed = self.app.tables.retire(record, self.deadline).await;
             if let Err(error) = closed {
                 tracing::warn!(upload_id = record.upload_id, cause = %error, "a reservation is left to maintenance");
             }
         }
-        problem
+    }
+}
+
+/// A reservation without a path, of a file whose content nobody has seen.
+pub(super) fn pending(
+    allowed: &Authorised<Upload, OwnPlace>,
+    original: &str,
+    file_size: u64,
+    media_type: &str,
+    now: Timestamp,
+    until: Timestamp,
+) -> Record {
+    let (principal, place) = (allowed.principal(), allowed.target().place());
+    Record {
+        file_path: String::new(),
+        state: State::Pending,
+        version: 0,
+        upload_id: unique::ulid(now).to_string(),
+        lease: Some(until.as_millisecond()),
+        org_id: place.org.as_str().to_owned(),
+        system: place.object_type.system.to_owned(),
+        object_type: place.object_type.name.to_owned(),
+        object_id: place.object_id.as_str().to_owned(),
+        original_filename: original.to_owned(),
+        file_size,
+        mime_type: media_type.to_owned(),
+        sha256: None,
+        integrity: Integrity::Pending,
+        multipart_id: None,
+        etag: None,
+        uploaded_by: principal.user_id().clone(),
+        owner: principal.sub().to_owned(),
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+        deleted_by: None,
+    }
+}
+
+/// The name to be tried after so many that were taken.
+pub(super) fn candidate(name: &FileName, tried: usize) -> FileName {
+    match tried {
+        0 => name.clone(),
+        1 => name.with_suffix("_2"),
+        _ => name.with_suffix(&format!("_{}", unique::random_characters(SUFFIX_CHARACTERS))),
+    }
+}
+
+/// Whether a file whose name is taken may have another one. Without a time in front the caller means this very name.
+pub(super) fn may_take_another_name(row: &Record, add_timestamp: bool, tried: usize) -> Result<(), Problem> {
+    let now = clock::now();
+    if add_timestamp || tried > 0 {
+        Ok(())
+    } else if row.was_stored() {
+        Err(Problem::PathExists)
+    } else if row.is_held(now) {
+        Err(Problem::UploadInProgress { retry_after: seconds_left(row, now) })
+    } else {
+        Ok(())
     }
 }
 
 /// The time in front of a name: `YYYYMMDD_HHMMSS`, in UTC.
-fn stamp(now: Timestamp) -> String {
+pub(super) fn stamp(now: Timestamp) -> String {
     let at = now.to_zoned(TimeZone::UTC).datetime();
     format!(
         "{:04}{:02}{:02}_{:02}{:02}{:02}",

@@ -106,7 +106,8 @@ impl Change<'_> {
                 .expression_attribute_values(":context", text(record.context()))
                 .expression_attribute_values(":sort", text(record.context_sort())),
             Self::Undo { .. } => on(State::Purging)
-                .update_expression("SET #state = :to, updated_at = :now")
+                .update_expression("SET #state = :to, updated_at = :now, due = :due")
+                .expression_attribute_values(":due", number((now + FINISHING_TIME).as_millisecond()))
                 .condition_expression("#state = :from AND upload_id = :mine")
                 .expression_attribute_values(":from", text(State::Pending.name()))
                 .expression_attribute_values(":mine", text(&record.upload_id)),

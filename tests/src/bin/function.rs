@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use shared::http::Endpoint;
 
-const ENDPOINTS: [Endpoint; 7] = [
+const ENDPOINTS: [Endpoint; 8] = [
     upload::ENDPOINT,
+    uploads::ENDPOINT,
     signed_url::ENDPOINT,
     delete::ENDPOINT,
     metadata::ENDPOINT,

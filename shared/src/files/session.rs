@@ -1,0 +1,307 @@
+//! Upload sessions: opened, shown, given part URLs, aborted. How one is completed stands in [`super::complete`].
+//!
+//! A part URL grants writing to a reservation that nobody sees, with the length signed. Key, ACL, content type and metadata
+//! are settled when the multipart upload is begun, and once it is completed or aborted its URLs are dead.
+
+use std::time::Duration;
+
+use futures_util::future::join;
+use jiff::{SignedDuration, Timestamp};
+
+use super::upload::{NAMES_TRIED, candidate, may_take_another_name, pending, stamp};
+use super::{Files, taken};
+use crate::attempt::Attempt;
+use crate::auth::{Authorised, Principal, Upload};
+use crate::clock;
+use crate::content::{self, ContentError};
+use crate::file_name::FileName;
+use crate::idempotency::{Fingerprint, MEMORY, Seed};
+use crate::path::{FilePath, OwnPlace};
+use crate::problem::{Absence, Problem};
+use crate::session::{LIFE, Session, SessionState};
+use crate::tables::{Change, CommitError, KeyWrite, OpenError};
+
+/// How long a part URL lives: what one part takes on a slow line. They are signed again as often as somebody asks.
+const URL_LIFE: SignedDuration = SignedDuration::from_mins(15);
+/// Most part URLs in one answer.
+pub const MAX_SIGNED_PARTS: usize = 100;
+
+/// What is to be uploaded, as the client announces it.
+#[derive(Debug)]
+pub struct NewUpload {
+    /// Its name.
+    pub name: String,
+    /// Its media type, as the client declared it.
+    pub media_type: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256, in lower-case hexadecimal.
+    pub sha256: Option<String>,
+    /// Whether the name gets the time in front.
+    pub add_timestamp: bool,
+}
+
+/// A session that was opened, now or by an earlier request with the same idempotency key.
+#[derive(Debug)]
+pub struct Opened {
+    /// The session.
+    pub session: OwnSession,
+    /// From when on its first URLs are to be signed.
+    pub at: Timestamp,
+}
+
+/// A session of the caller, who may store files of its kind.
+#[derive(Debug)]
+pub struct OwnSession(Session);
+
+/// Where a part is to be put, by whom it may.
+pub struct PartUrl {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The URL.
+    pub url: String,
+    /// The headers that are signed into it.
+    pub headers: Vec<(String, String)>,
+}
+
+impl NewUpload {
+    /// What makes it the same upload when it is announced again.
+    #[must_use]
+    pub fn fingerprint(&self, of: Fingerprint) -> Fingerprint {
+        of.field(Some(&self.name))
+            .field(Some(&self.media_type))
+            .field(Some(&self.size.to_string()))
+            .field(self.sha256.as_deref())
+            .field(Some(if self.add_timestamp { "stamped" } else { "as named" }))
+    }
+}
+
+impl OwnSession {
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.0
+    }
+
+    pub(super) fn into_session(self) -> Session {
+        self.0
+    }
+}
+
+impl Files<'_> {
+    /// Opens a session: the path is held, the multipart upload is begun.
+    ///
+    /// # Errors
+    /// [`Problem`]; after an error there is no session, or none that anybody can complete.
+    pub async fn open_session(
+        &self,
+        allowed: &Authorised<Upload, OwnPlace>,
+        upload: &NewUpload,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Opened, Problem> {
+        let place = allowed.target().place();
+        let now = clock::whole_seconds(clock::now());
+        let stamp = upload.add_timestamp.then(|| stamp(now));
+        let name = |extension: Option<&str>| FileName::derive(&upload.name, extension, stamp.as_deref());
+        attempt.path = Some(place.file(name(None)));
+        attempt.details.file_size = Some(upload.size);
+        attempt.details.sha256.clone_from(&upload.sha256);
+        if upload.size == 0 {
+            return Err(Problem::Content(ContentError::Empty));
+        }
+        let kind = content::expect(place.object_type, Some(&upload.name), Some(&upload.media_type))
+            .map_err(Problem::Content)?;
+        attempt.details.mime_type = Some(kind.media_type.clone());
+        let name = name(Some(kind.extension()));
+        let mut record = pending(allowed, &upload.name, upload.size, &kind.media_type, now, now + LIFE);
+        record.sha256.clone_from(&upload.sha256);
+
+        let mut session = Session::open(record, attempt.related.clone());
+        let mut tried = 0;
+        while tried < NAMES_TRIED {
+            let path = place.file(candidate(&name, tried));
+            session.record.file_path = path.as_str().to_owned();
+            attempt.path = Some(path);
+            self.deadline.begin_effect()?;
+            // What the key remembers decides before any state does.
+            let begin = self.app.spaces.begin_multipart(&session.record, self.deadline);
+            let (begun, remembered) = join(begin, attempt.recall()).await;
+            session.record.multipart_id = begun.as_ref().ok().cloned();
+            match remembered {
+                Ok(None) => {}
+                Ok(Some(memory)) => {
+                    self.forget(&session).await;
+                    return self.opened_before(memory.seed, memory.at, allowed.principal()).await;
+                }
+                Err(problem) => {
+                    self.forget(&session).await;
+                    return Err(problem);
+                }
+            }
+            let _ = begun?;
+            let seed = Seed { upload_id: Some(session.record.upload_id.clone()), ..Seed::default() };
+            let life = Duration::try_from(URL_LIFE).unwrap_or_default();
+            let answered = attempt.key().map(|key| KeyWrite::Answered { key, seed: &seed, life });
+            let opened = self.app.tables.open_session(&session, answered, now, self.deadline).await;
+            let refused = match opened {
+                Ok(()) => return Ok(Opened { session: OwnSession(session), at: now }),
+                // It may be open: then nobody hears of it, and maintenance ends it.
+                Err(OpenError::Store(error)) => return Err(error.into()),
+                Err(refused) => refused,
+            };
+            self.forget(&session).await;
+            match refused {
+                OpenError::Store(error) => return Err(error.into()),
+                OpenError::TooManyUploads => return Err(Problem::TooManyUploads),
+                OpenError::TooManyBytes => return Err(Problem::TooManyBytes),
+                OpenError::KeyTaken => {
+                    let memory = taken(attempt).await?;
+                    return self.opened_before(memory.seed, memory.at, allowed.principal()).await;
+                }
+                OpenError::Taken(row) => may_take_another_name(&row, upload.add_timestamp, tried)?,
+            }
+            tried += 1;
+        }
+        Err(Problem::PathExists)
+    }
+
+    /// Ends a multipart upload of which no session knows. A failure is no harm: maintenance aborts what is stale.
+    async fn forget(&self, session: &Session) {
+        if let Some(multipart_id) = &session.record.multipart_id {
+            let path = &session.record.file_path;
+            let _ = self.app.spaces.abort_multipart(path, multipart_id, self.deadline).await;
+        }
+    }
+
+    async fn opened_before(&self, seed: Seed, at_ms: i64, caller: &Principal) -> Result<Opened, Problem> {
+        let id = seed.upload_id.ok_or_else(|| Problem::Internal("a memory without its upload".into()))?;
+        let session = self.app.tables.session(&id, self.deadline).await?;
+        let session = own(session, caller).map_err(Problem::UploadNotFound)?;
+        let at = Timestamp::from_millisecond(at_ms).unwrap_or_default();
+        Ok(Opened { session: OwnSession(session), at: clock::whole_seconds(at) })
+    }
+
+    /// Finds a session of the caller. Another user's, in whichever organisation, counts as absent. What the caller's
+    /// idempotency key remembers is read beside it: the time of the first answer.
+    ///
+    /// # Errors
+    /// [`Problem::UploadNotFound`], [`Problem::Forbidden`], those of the key, or what the table answers.
+    pub async fn session(
+        &self,
+        caller: &Principal,
+        id: &str,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<(OwnSession, Option<Timestamp>), Problem> {
+        let (session, remembered) =
+            join(self.app.tables.session(id, self.deadline), attempt.recall()).await;
+        let remembered = remembered?.and_then(|memory| Timestamp::from_millisecond(memory.at).ok());
+        let session = own(session?, caller).map_err(|absence| {
+            attempt.details.upload_id = Some(id.to_owned());
+            Problem::UploadNotFound(absence)
+        })?;
+        let path = FilePath::parse(&session.record.file_path)?;
+        let place = path.place().clone();
+        attempt.path = Some(path);
+        attempt.related = session.related();
+        let _ = self.may_upload(caller, place)?;
+        Ok((OwnSession(session), remembered))
+    }
+
+    /// Signs URLs for parts of an open session, each of which is there.
+    ///
+    /// # Errors
+    /// [`Problem::UploadOver`]
+    pub async fn sign_parts(
+        &self,
+        OwnSession(session): &OwnSession,
+        numbers: impl IntoIterator<Item = u32>,
+        at: Timestamp,
+    ) -> Result<Vec<PartUrl>, Problem> {
+        let (record, at) = (&session.record, clock::whole_seconds(at));
+        let multipart_id = record.multipart_id.as_deref().unwrap_or_default();
+        let life = session.expires_at().duration_since(at).min(URL_LIFE);
+        let life = Duration::try_from(life).unwrap_or_default();
+        let mut urls = Vec::new();
+        for number in numbers {
+            let Some(size) = session.parts().size(number) else { continue };
+            let signed = self
+                .app
+                .spaces
+                .sign_part(&record.file_path, multipart_id, number, size, at, life)
+                .await?;
+            urls.push(PartUrl { number, size, url: signed.url, headers: signed.headers });
+        }
+        Ok(urls)
+    }
+
+    /// Remembers under the caller's key, if there is one, that URLs were signed for this time; or says for which time they
+    /// were by another request with the same key.
+    ///
+    /// # Errors
+    /// Those of the key, or what the table answers.
+    pub async fn remember_signing(&self, at: Timestamp, attempt: &mut Attempt<'_>) -> Result<Timestamp, Problem> {
+        let Some(key) = attempt.key() else { return Ok(at) };
+        let life = Duration::try_from(URL_LIFE).unwrap_or_default();
+        if self.app.tables.remember(key, &Seed::default(), life, at, self.deadline).await? {
+            return Ok(at);
+        }
+        Ok(Timestamp::from_millisecond(taken(attempt).await?.at).unwrap_or(at))
+    }
+
+    /// The parts that are in the bucket and have the promised size.
+    ///
+    /// # Errors
+    /// What the bucket answers.
+    pub async fn arrived(&self, OwnSession(session): &OwnSession) -> Result<Vec<(u32, u64)>, Problem> {
+        if !matches!(session.state_at(clock::now()), SessionState::Open | SessionState::Completing) {
+            return Ok(Vec::new());
+        }
+        let record = &session.record;
+        let multipart_id = record.multipart_id.as_deref().unwrap_or_default();
+        let parts = self.app.spaces.parts(&record.file_path, multipart_id, self.deadline).await?;
+        let parts = parts.unwrap_or_default().into_iter().map(|part| (part.number, part.size));
+        Ok(parts.filter(|(number, size)| session.parts().size(*number) == Some(*size)).collect())
+    }
+
+    /// Gives an open session up for its user.
+    ///
+    /// # Errors
+    /// [`Problem::UploadOver`] if it is not open any more.
+    pub async fn abort(&self, own_session: OwnSession, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
+        let session = own_session.into_session();
+        let state = session.state_at(clock::now());
+        if state != SessionState::Open {
+            return Err(Problem::UploadOver(state));
+        }
+        self.deadline.begin_effect()?;
+        let record = &session.record;
+        attempt.details.reason = Some("aborted".into());
+        let change = Change::Undo { record, ended: SessionState::Aborted };
+        match attempt.finish(change, &Seed::default(), MEMORY).await {
+            Ok(_) => {}
+            Err(CommitError::KeyTaken) => return taken(attempt).await.map(drop),
+            Err(CommitError::Conflict) => {
+                attempt.details.reason = None;
+                let session = self.app.tables.session(&record.upload_id, self.deadline).await?;
+                let state = session.map_or(SessionState::Expired, |session| session.state_at(clock::now()));
+                return Err(Problem::UploadOver(state));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.clear(record, false).await;
+        Ok(())
+    }
+}
+
+/// The one place where a session of somebody else counts as absent.
+fn own(session: Option<Session>, caller: &Principal) -> Result<Session, Absence> {
+    let session = session.ok_or(Absence::Missing)?;
+    let record = &session.record;
+    if record.org_id == caller.org().as_str() && record.owner == caller.sub() {
+        Ok(session)
+    } else {
+        Err(Absence::Foreign)
+    }
+}
