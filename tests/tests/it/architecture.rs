@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Each word, and the only places of the product where it may stand.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("aws_sdk_s3", &["shared/src/spaces.rs"]),
+    ("aws_sdk_s3", &["shared/src/spaces/"]),
     ("aws_sdk_dynamodb", &["shared/src/tables/"]),
     ("aws_smithy", &["shared/src/app.rs"]),
     ("std::env", &["shared/src/config.rs"]),

@@ -23,11 +23,11 @@ fn cors_headers(headers: &HeaderMap) -> Vec<&str> {
 async fn a_preflight_that_the_rule_allows_needs_no_credentials() {
     let bucket = TestBucket::start().await;
     for origin in [LISTED, "http://localhost:3000"] {
-        for method in ["GET", "HEAD"] {
+        for method in ["GET", "HEAD", "PUT"] {
             let (status, headers) = preflight(&bucket, origin, method).await;
             assert_eq!(status, 200);
             assert_eq!(headers["access-control-allow-origin"], origin);
-            assert_eq!(headers["access-control-allow-methods"], "GET, HEAD");
+            assert_eq!(headers["access-control-allow-methods"], "GET, HEAD, PUT");
             assert_eq!(headers["access-control-allow-headers"], "range, x-other");
             assert_eq!(headers["access-control-max-age"], "3000");
             assert!(headers["vary"].to_str().unwrap().contains("Origin"));
@@ -43,7 +43,7 @@ async fn a_preflight_that_no_rule_allows_is_refused() {
         ("https://localhost:5173", "GET"),
         ("http://localhost:5173.evil.example", "GET"),
         ("null", "GET"),
-        (LISTED, "PUT"),
+        (LISTED, "POST"),
         (LISTED, "DELETE"),
         (LISTED, "get"),
     ] {
@@ -75,7 +75,25 @@ async fn a_page_may_read_what_it_fetches_only_from_a_listed_origin() {
     let response = get(&bucket.url("/storage/a"), LISTED).await.unwrap();
     assert_eq!(response.status(), 403);
     assert_eq!(response.headers()["access-control-allow-origin"], LISTED);
-    let response =
-        reqwest::Client::new().put(bucket.url("/storage/a")).header("origin", LISTED).send().await.unwrap();
-    assert_eq!(cors_headers(response.headers()), [""; 0], "PUT is not in the rule");
+    let response = reqwest::Client::new()
+        .delete(bucket.url("/storage/a"))
+        .header("origin", LISTED)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(cors_headers(response.headers()), [""; 0], "DELETE is not in the rule");
+}
+
+#[tokio::test]
+async fn a_page_may_send_a_part_and_read_its_entity_tag() {
+    let bucket = TestBucket::start().await;
+    let upload = bucket.create_upload("a").await;
+    let part = bucket.client.upload_part().bucket(BUCKET).key("a").upload_id(upload).part_number(1);
+    let presigned = part.content_length(5).presigned(expires_in(60)).await.unwrap();
+    let put = reqwest::Client::new().put(presigned.uri()).header("origin", LISTED).body("hello");
+    let response = put.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(response.headers().contains_key("etag"));
+    assert_eq!(response.headers()["access-control-allow-origin"], LISTED);
+    assert_eq!(response.headers()["access-control-expose-headers"], "ETag");
 }

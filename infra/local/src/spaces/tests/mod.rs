@@ -5,5 +5,6 @@ mod harness;
 mod listing;
 mod multipart;
 mod objects;
+mod parts;
 mod presigned;
 mod server;

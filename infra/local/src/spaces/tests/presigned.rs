@@ -18,7 +18,7 @@ fn request(presigned: &PresignedRequest, url: &str) -> reqwest::RequestBuilder {
     })
 }
 
-async fn answer(request: reqwest::RequestBuilder) -> (StatusCode, String) {
+pub(super) async fn answer(request: reqwest::RequestBuilder) -> (StatusCode, String) {
     let response = request.send().await.unwrap();
     let status = response.status();
     let text = response.text().await.unwrap();

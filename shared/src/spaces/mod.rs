@@ -1,0 +1,162 @@
+//! The bucket: DigitalOcean Spaces, or whatever speaks S3. The only place that imports `aws_sdk_s3`.
+//!
+//! It neither decides whether something may be stored nor records it; see [`crate::files`].
+
+#[expect(dead_code, reason = "called by upload sessions and maintenance, which are being built")]
+mod listing;
+#[expect(dead_code, reason = "called by upload sessions and maintenance, which are being built")]
+mod multipart;
+mod objects;
+#[expect(dead_code, reason = "called by upload sessions and maintenance, which are being built")]
+mod reading;
+
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedHttpClient,
+};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::DateTime;
+use jiff::Timestamp;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::config::SpacesConfig;
+use crate::retry::Tries;
+
+pub(crate) use self::objects::NotStored;
+pub use self::objects::{Presentation, SignedUrl, Stored};
+#[expect(unused_imports, reason = "called by upload sessions and maintenance, which are being built")]
+pub(crate) use self::{
+    listing::{ListPage, ListedObject, ListedUpload, UploadsPage},
+    multipart::{Completion, Part, SignedPart},
+    objects::Object,
+    reading::ReadError,
+};
+
+/// All attempts of a PUT together (DESIGN section 8).
+const PUT_LIMIT: Duration = Duration::from_secs(5);
+/// One attempt of any call: two fit into a PUT.
+const ATTEMPT_LIMIT: Duration = Duration::from_millis(2_400);
+/// All attempts of a DELETE together.
+const DELETE_LIMIT: Duration = Duration::from_millis(2_500);
+/// All attempts of a call that only asks.
+const READ_LIMIT: Duration = Duration::from_secs(5);
+
+/// A call to the bucket that failed. The text is for the operator's log.
+#[derive(Debug, Clone, Error)]
+pub enum SpacesError {
+    /// Not reachable, or no answer in time: the call may still have an effect later.
+    #[error("spaces did not answer: {0}")]
+    Unanswered(String),
+    /// It answered that it cannot now: whatever the call did, it has done.
+    #[error("spaces unavailable: {0}")]
+    Unavailable(String),
+    /// It refuses us: credentials, bucket or permissions are wrong.
+    #[error("spaces refuse the call: {0}")]
+    Refused(String),
+}
+
+/// A handle on the bucket.
+#[derive(Debug)]
+pub struct Spaces {
+    client: Client,
+    bucket: String,
+}
+
+impl Spaces {
+    /// Connects nothing yet: the first call does.
+    #[must_use]
+    pub fn new(config: &SpacesConfig, http: SharedHttpClient) -> Self {
+        let (key, secret) = (config.access_key.expose(), config.secret_key.expose());
+        let sdk = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(config.region.clone()))
+            .endpoint_url(&config.endpoint)
+            .force_path_style(config.is_loopback())
+            .credentials_provider(Credentials::new(key, secret, None, None, "environment"))
+            .http_client(http)
+            // Stores other than S3 reject or mishandle the SDK's default CRC32; ours is the SHA-256 in the metadata.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            // Attempts and their limits are ours; see `retry`.
+            .retry_config(RetryConfig::disabled());
+        Self { client: Client::from_conf(sdk.build()), bucket: config.bucket.clone() }
+    }
+}
+
+/// Attempts of the usual length, for `limit` in all.
+fn tries(limit: Duration) -> Tries {
+    Tries::within(limit, ATTEMPT_LIMIT)
+}
+
+/// A call, repeated while it fails for a passing reason. Also says whether some attempt had no answer.
+async fn repeated<T, F>(mut tries: Tries, call: impl Fn() -> F) -> (Result<T, SpacesError>, bool)
+where
+    F: Future<Output = Result<T, SpacesError>>,
+{
+    let mut last = SpacesError::Unavailable("no time left to try".into());
+    let mut stray = false;
+    while let Some(limit) = tries.next().await {
+        last = match timeout(limit, call()).await {
+            Ok(Ok(answer)) => return (Ok(answer), stray),
+            Ok(Err(error)) => error,
+            Err(_) => SpacesError::Unanswered("no answer in time".into()),
+        };
+        match last {
+            SpacesError::Unanswered(_) => stray = true,
+            SpacesError::Unavailable(_) => {}
+            SpacesError::Refused(_) => break,
+        }
+    }
+    (Err(last), stray)
+}
+
+/// An error may be the answer to what was asked: `meaning` knows it by its code and status.
+fn or_answer<T, E: ProvideErrorMetadata>(
+    result: Result<T, SdkError<E>>,
+    meaning: impl FnOnce(&str, u16) -> Option<T>,
+) -> Result<T, SpacesError> {
+    result.or_else(|error| {
+        let service = error.as_service_error().zip(error.raw_response());
+        let answer = service
+            .and_then(|(service, raw)| meaning(service.code().unwrap_or_default(), raw.status().as_u16()));
+        answer.ok_or_else(|| failure(error))
+    })
+}
+
+fn failure<E: ProvideErrorMetadata>(error: SdkError<E>) -> SpacesError {
+    match error {
+        SdkError::ServiceError(service) => {
+            let (code, status) = (service.err().code().unwrap_or("unknown"), service.raw().status().as_u16());
+            let text = format!("{code} (status {status})");
+            match (code, status) {
+                // Somebody in between gave up waiting; the store itself may not have. And a completion that takes long
+                // is answered 200 before it is done: what failed then may have had its effect.
+                (_, 200 | 502 | 504) => SpacesError::Unanswered(text),
+                (_, 500.. | 408 | 409 | 429) | ("RequestTimeout", _) => SpacesError::Unavailable(text),
+                _ => SpacesError::Refused(text),
+            }
+        }
+        SdkError::ConstructionFailure(_) => SpacesError::Refused("request could not be built".into()),
+        SdkError::TimeoutError(_) => SpacesError::Unanswered("no answer in time".into()),
+        SdkError::DispatchFailure(_) => SpacesError::Unanswered("connection failed".into()),
+        _ => SpacesError::Unanswered("answer could not be read".into()),
+    }
+}
+
+/// The store left out what every S3 store says.
+fn missing(what: &str) -> SpacesError {
+    SpacesError::Refused(format!("no {what} in the answer"))
+}
+
+fn size(size: Option<i64>) -> Result<u64, SpacesError> {
+    size.and_then(|size| u64::try_from(size).ok()).ok_or_else(|| missing("size"))
+}
+
+fn time(at: Option<DateTime>) -> Result<Timestamp, SpacesError> {
+    at.and_then(|at| Timestamp::from_second(at.secs()).ok()).ok_or_else(|| missing("time"))
+}

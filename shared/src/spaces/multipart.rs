@@ -1,0 +1,293 @@
+//! Multipart uploads: what an upload session is made of.
+//!
+//! It knows nothing of sessions: who may upload, which parts there should be, and what a completed object is worth.
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ObjectCannedAcl};
+use jiff::Timestamp;
+
+use super::{
+    DELETE_LIMIT, PUT_LIMIT, READ_LIMIT, Spaces, SpacesError, failure, missing, or_answer, repeated, size,
+    tries,
+};
+use crate::clock::{self, Deadline};
+use crate::record::Record;
+use crate::retry::Tries;
+
+/// All attempts to complete an upload together. One may take all of it: a store that puts gigabytes together works for
+/// seconds, and a second request beside the first would only make it work twice.
+const COMPLETE_LIMIT: Duration = Duration::from_secs(5);
+
+/// A part that has arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// From 1 on.
+    pub number: u32,
+    /// In bytes.
+    pub size: u64,
+    /// Its entity tag, as the store wrote it.
+    pub etag: String,
+}
+
+/// How a client sends one part. The URL is the grant itself: never logged, never stored.
+pub(crate) struct SignedPart {
+    /// The URL.
+    pub url: String,
+    /// The headers that are signed: a request without them, or with other values, is refused.
+    pub headers: Vec<(String, String)>,
+}
+
+impl fmt::Debug for SignedPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedPart").finish_non_exhaustive()
+    }
+}
+
+/// What the store says to the completion of an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Completion {
+    /// The object is there.
+    Done {
+        /// Its entity tag.
+        etag: String,
+    },
+    /// There is no such upload: somebody completed it (an attempt of ours that had no answer, maybe) or aborted it.
+    NoSuchUpload,
+    /// The parts cannot be put together, and nothing has changed.
+    PartsRefused {
+        /// `InvalidPart`, `InvalidPartOrder` or `EntityTooSmall`.
+        code: String,
+    },
+}
+
+impl Spaces {
+    /// Begins the multipart upload of a reservation, and settles what its object will be; answers its id.
+    ///
+    /// An attempt that had no answer may have begun another one, which nobody knows the id of. It holds no bytes and
+    /// can become no object; maintenance aborts it.
+    ///
+    /// # Errors
+    /// [`SpacesError`]
+    pub(crate) async fn begin_multipart(
+        &self,
+        record: &Record,
+        deadline: Deadline,
+    ) -> Result<String, SpacesError> {
+        let create = self
+            .client
+            .create_multipart_upload()
+            .bucket(&self.bucket)
+            .key(&record.file_path)
+            .acl(ObjectCannedAcl::Private)
+            .content_type(&record.mime_type)
+            .metadata("upload-id", &record.upload_id);
+        let create = match &record.sha256 {
+            Some(sha256) => create.metadata("sha256", sha256),
+            None => create,
+        };
+        let limit = deadline.cap_before_settling(PUT_LIMIT);
+        let begun =
+            repeated(tries(limit), || async { create.clone().send().await.map_err(failure) }).await.0?;
+        begun.upload_id.ok_or_else(|| missing("upload id"))
+    }
+
+    /// Signs a URL for one part of exactly `size` bytes. The same for the same arguments. No call is made.
+    ///
+    /// # Errors
+    /// [`SpacesError::Refused`] if the request cannot be signed.
+    pub(crate) async fn sign_part(
+        &self,
+        key: &str,
+        multipart_id: &str,
+        number: u32,
+        size: u64,
+        from: Timestamp,
+        life: Duration,
+    ) -> Result<SignedPart, SpacesError> {
+        let refused = |what: &str| SpacesError::Refused(format!("a part's URL cannot be signed: {what}"));
+        // A signature's time has whole seconds.
+        let from = clock::whole_seconds(from);
+        let signing = PresigningConfig::builder().start_time(from.into()).expires_in(life).build();
+        let part = self
+            .client
+            .upload_part()
+            .bucket(&self.bucket)
+            .key(key)
+            .upload_id(multipart_id)
+            .part_number(i32::try_from(number).map_err(|_| refused("number"))?)
+            .content_length(i64::try_from(size).map_err(|_| refused("size"))?)
+            .presigned(signing.map_err(|_| refused("life"))?)
+            .await
+            .map_err(|_| refused("request"))?;
+        // Whoever sends a request names the host by the URL.
+        let headers = part.headers().filter(|(name, _)| !name.eq_ignore_ascii_case("host"));
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Ok(SignedPart { url: part.uri().to_owned(), headers })
+    }
+
+    /// The parts that have arrived, by number; none if there is no such upload (any more).
+    ///
+    /// # Errors
+    /// [`SpacesError`]
+    pub(crate) async fn parts(
+        &self,
+        key: &str,
+        multipart_id: &str,
+        deadline: Deadline,
+    ) -> Result<Option<Vec<Part>>, SpacesError> {
+        let list = self.client.list_parts().bucket(&self.bucket).key(key).upload_id(multipart_id);
+        let mut parts: Vec<Part> = Vec::new();
+        loop {
+            // Our own marker: not every store names the next one.
+            let last = parts.last().map(|part| part.number.to_string());
+            let page = || async {
+                let page = list.clone().set_part_number_marker(last.clone()).send().await.map(Some);
+                or_answer(page, |code, _| (code == "NoSuchUpload").then_some(None))
+            };
+            let Some(page) = repeated(tries(deadline.cap(READ_LIMIT)), page).await.0? else {
+                return Ok(None);
+            };
+            let listed = page.parts().iter().map(part).collect::<Result<Vec<_>, _>>()?;
+            // A page that brings nothing new cannot be behind the one before.
+            let advances = listed.last().map(|part| part.number) > parts.last().map(|part| part.number);
+            parts.extend(listed);
+            if !advances || page.is_truncated != Some(true) {
+                return Ok(Some(parts));
+            }
+        }
+    }
+
+    /// Puts the parts together. From then on the upload's URLs are dead.
+    ///
+    /// # Errors
+    /// [`SpacesError::Unanswered`] is doubt: the object may be there, or still come to be.
+    pub(crate) async fn complete_multipart(
+        &self,
+        key: &str,
+        multipart_id: &str,
+        parts: &[Part],
+        deadline: Deadline,
+    ) -> Result<Completion, SpacesError> {
+        let listed = parts.iter().map(|part| {
+            let number = i32::try_from(part.number).unwrap_or(i32::MAX);
+            CompletedPart::builder().part_number(number).e_tag(&part.etag).build()
+        });
+        let listed = CompletedMultipartUpload::builder().set_parts(Some(listed.collect())).build();
+        let complete = self
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.bucket)
+            .key(key)
+            .upload_id(multipart_id)
+            .multipart_upload(listed);
+        let call = || async {
+            let done =
+                complete.clone().send().await.map(|done| done.e_tag.map(|etag| Completion::Done { etag }));
+            or_answer(done, |code, _| match code {
+                "NoSuchUpload" => Some(Some(Completion::NoSuchUpload)),
+                "InvalidPart" | "InvalidPartOrder" | "EntityTooSmall" => {
+                    Some(Some(Completion::PartsRefused { code: code.to_owned() }))
+                }
+                _ => None,
+            })
+        };
+        let limit = deadline.cap_before_settling(COMPLETE_LIMIT);
+        let (completion, stray) = repeated(Tries::within(limit, COMPLETE_LIMIT), call).await;
+        let unanswered = |what: String| SpacesError::Unanswered(format!("completing an upload: {what}"));
+        match completion {
+            // An answer that begins well and is cut short has no entity tag.
+            Ok(None) => Err(unanswered("no entity tag in the answer".into())),
+            // The attempt that had no answer may find other parts, or its time, later.
+            Ok(Some(Completion::PartsRefused { code })) if stray => Err(unanswered(code)),
+            Err(error) if stray => Err(unanswered(error.to_string())),
+            Ok(Some(completion)) => Ok(completion),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends an upload and removes its parts; one that is not there has ended already.
+    ///
+    /// A part that arrives at this moment may outlive it on S3, invisibly: maintenance aborts again what it still lists.
+    ///
+    /// # Errors
+    /// [`SpacesError`]
+    pub(crate) async fn abort_multipart(
+        &self,
+        key: &str,
+        multipart_id: &str,
+        deadline: Deadline,
+    ) -> Result<(), SpacesError> {
+        let abort =
+            self.client.abort_multipart_upload().bucket(&self.bucket).key(key).upload_id(multipart_id);
+        let call = || async {
+            or_answer(abort.clone().send().await.map(drop), |code, _| (code == "NoSuchUpload").then_some(()))
+        };
+        repeated(tries(deadline.cap(DELETE_LIMIT)), call).await.0
+    }
+}
+
+fn part(part: &aws_sdk_s3::types::Part) -> Result<Part, SpacesError> {
+    Ok(Part {
+        number: part
+            .part_number
+            .and_then(|it| u32::try_from(it).ok())
+            .ok_or_else(|| missing("part number"))?,
+        size: size(part.size)?,
+        etag: part.e_tag.clone().ok_or_else(|| missing("part's entity tag"))?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_http_client::Builder;
+
+    use super::*;
+    use crate::config::SpacesConfig;
+    use crate::secret::Secret;
+
+    fn spaces() -> Spaces {
+        let secret = |text: &str| Secret::new(text.into());
+        let config = SpacesConfig {
+            endpoint: "https://nyc3.digitaloceanspaces.com".into(),
+            region: "nyc3".into(),
+            bucket: "fusonems".into(),
+            access_key: secret("DO00EXAMPLE"),
+            secret_key: secret("the-spaces-secret"),
+        };
+        // Signing asks nobody.
+        Spaces::new(&config, Builder::new().build_http())
+    }
+
+    async fn signed(number: u32, size: u64, from: &str) -> SignedPart {
+        let life = Duration::from_secs(900);
+        spaces().sign_part("org/a.pdf", "id", number, size, from.parse().unwrap(), life).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_part_signed_twice_for_one_time_has_one_url() {
+        let from = "2026-11-21T10:00:00Z";
+        let part = signed(2, 5, from).await;
+        assert_eq!(signed(2, 5, "2026-11-21T10:00:00.9Z").await.url, part.url);
+        for other in
+            [signed(3, 5, from).await, signed(2, 6, from).await, signed(2, 5, "2026-11-21T10:00:01Z").await]
+        {
+            assert_ne!(other.url, part.url);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_length_of_a_part_is_signed() {
+        let part = signed(2, 5, "2026-11-21T10:00:00Z").await;
+        assert!(part.url.contains("X-Amz-SignedHeaders=content-length%3Bhost&"), "{}", part.url);
+        assert_eq!(part.headers, [("content-length".to_owned(), "5".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn a_signed_part_shows_nothing_of_its_url() {
+        let part = signed(2, 5, "2026-11-21T10:00:00Z").await;
+        assert_eq!(format!("{part:?}"), "SignedPart { .. }");
+    }
+}
