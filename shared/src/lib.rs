@@ -14,6 +14,7 @@ pub mod http;
 pub mod idempotency;
 pub mod ids;
 pub mod logs;
+mod partial;
 pub mod path;
 pub mod problem;
 pub mod record;

@@ -3,8 +3,14 @@
 //! A file system in a file: the root folder holds a stream whose name says which program the file belongs to. Only
 //! the root's entries are read, within fixed limits; the tables that a hostile file can make endless are never
 //! loaded. `infer` goes by the root's class id instead, which programs leave empty, and reads those tables first.
+//!
+//! Of a file that is not in memory, what is needed is asked for in few rounds: the header; the chain that lists the
+//! allocation table; that table's sectors, many at a time; the directory's.
 
 use std::collections::HashSet;
+use std::ops::Range;
+
+use crate::partial::{Partial, Unread};
 
 /// The signature of every compound file.
 pub(super) const SIGNATURE: &[u8] = b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1";
@@ -13,6 +19,8 @@ pub(super) const SIGNATURE: &[u8] = b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1";
 const MAX_DIRECTORY_SECTORS: usize = 4_096;
 /// The most steps in the chain that lists the allocation table's sectors: enough for 64 MiB of the old sector size.
 const MAX_TABLE_STEPS: usize = 8;
+/// How many of the allocation table's sectors are asked for at once: enough for 4 MiB of the old sector size.
+const TABLE_SECTORS_AT_ONCE: usize = 64;
 /// How many of the allocation table's sectors the header lists itself (MS-CFB 2.2).
 const TABLE_SECTORS_IN_HEADER: usize = 109;
 /// One entry of the directory (MS-CFB 2.6.1).
@@ -28,33 +36,36 @@ const STREAMS: [(&str, &str); 5] = [
 ];
 
 /// The media type of a compound file, if it is exactly one of the known ones.
-pub(super) fn media_type(bytes: &[u8]) -> Option<&'static str> {
-    let file = CompoundFile::open(bytes)?;
-    let names = file.root_streams();
+pub(super) fn media_type(file: &Partial<'_>) -> Result<Option<&'static str>, Unread> {
+    let Some(file) = CompoundFile::open(file)? else { return Ok(None) };
+    let names = file.root_streams()?;
     let mut found =
         STREAMS.iter().filter(|(stream, _)| names.iter().any(|name| name == stream)).map(|(_, kind)| *kind);
-    let first = found.next()?;
-    found.all(|other| other == first).then_some(first)
+    let Some(first) = found.next() else { return Ok(None) };
+    Ok(found.all(|other| other == first).then_some(first))
 }
 
 struct CompoundFile<'a> {
-    bytes: &'a [u8],
+    file: &'a Partial<'a>,
+    header: &'a [u8],
     sector_bytes: usize,
 }
 
 impl<'a> CompoundFile<'a> {
-    fn open(bytes: &'a [u8]) -> Option<Self> {
-        let sector_bytes = match u16_at(bytes, 30)? {
-            9 => 512,
-            12 => 4_096,
-            _ => return None,
+    fn open(file: &'a Partial<'a>) -> Result<Option<Self>, Unread> {
+        const HEADER_BYTES: u64 = 512;
+        let header = file.read(0..HEADER_BYTES)?;
+        let sector_bytes = match u16_at(header, 30) {
+            Some(9) => 512,
+            Some(12) => 4_096,
+            _ => return Ok(None),
         };
-        bytes.starts_with(SIGNATURE).then_some(Self { bytes, sector_bytes })
+        Ok(header.starts_with(SIGNATURE).then_some(Self { file, header, sector_bytes }))
     }
 
     /// The names of the streams that lie in the root folder.
-    fn root_streams(&self) -> Vec<String> {
-        let directory = self.directory();
+    fn root_streams(&self) -> Result<Vec<String>, Unread> {
+        let directory = self.directory()?;
         let entry = |index: usize| -> Option<&[u8]> {
             let per_sector = self.sector_bytes / ENTRY_BYTES;
             let sector = directory.get(index / per_sector)?;
@@ -74,50 +85,76 @@ impl<'a> CompoundFile<'a> {
             }
             waiting.extend(link(found, 68).into_iter().chain(link(found, 72)));
         }
-        streams
+        Ok(streams)
     }
 
     /// The sectors of the directory, in their order.
-    fn directory(&self) -> Vec<&'a [u8]> {
-        let mut sectors = Vec::new();
-        let mut next = u32_at(self.bytes, 48);
-        while let Some(sector) = next.and_then(|number| self.sector(number)) {
-            sectors.push(sector);
-            if sectors.len() == MAX_DIRECTORY_SECTORS {
+    fn directory(&self) -> Result<Vec<&'a [u8]>, Unread> {
+        // The chain first: its sectors can then be read at once.
+        let mut places = Vec::new();
+        let mut next = u32_at(self.header, 48);
+        while let Some((number, place)) = next.and_then(|number| Some((number, self.place(number)?))) {
+            places.push(place);
+            if places.len() == MAX_DIRECTORY_SECTORS {
                 break;
             }
-            next = next.and_then(|number| self.following(number));
+            next = self.following(number)?;
         }
-        sectors
+        self.file.require(&places)?;
+        places.into_iter().map(|place| self.file.read(place)).collect()
     }
 
     /// The sector that follows this one in its chain, from the allocation table.
-    fn following(&self, sector: u32) -> Option<u32> {
+    fn following(&self, sector: u32) -> Result<Option<u32>, Unread> {
         let per_sector = self.sector_bytes / 4;
-        let sector = usize::try_from(sector).ok()?;
-        let table = self.sector(self.table_sector(sector / per_sector)?)?;
-        u32_at(table, sector % per_sector * 4)
+        let Ok(sector) = usize::try_from(sector) else { return Ok(None) };
+        let Some(number) = self.table_sector(sector / per_sector)? else { return Ok(None) };
+        let Some(place) = self.place(number) else { return Ok(None) };
+        match self.file.read(place) {
+            Ok(table) => Ok(u32_at(table, sector % per_sector * 4)),
+            Err(_) => Err(self.table_sectors_around(sector / per_sector)?),
+        }
+    }
+
+    /// Asks for a sector of the allocation table, and for its neighbours, which a long chain needs too.
+    fn table_sectors_around(&self, index: usize) -> Result<Unread, Unread> {
+        let first = index - index % TABLE_SECTORS_AT_ONCE;
+        let sectors_in_file = usize::try_from(self.file.size()).unwrap_or(usize::MAX) / self.sector_bytes;
+        let last = sectors_in_file / (self.sector_bytes / 4);
+        let mut places = Vec::new();
+        for index in first..=last.min(first + TABLE_SECTORS_AT_ONCE - 1).max(index) {
+            places.extend(self.table_sector(index)?.and_then(|number| self.place(number)));
+        }
+        Ok(Unread::Ranges(places))
     }
 
     /// Where the allocation table's sector of this index lies: the header lists the first ones, a chain the others.
-    fn table_sector(&self, index: usize) -> Option<u32> {
+    fn table_sector(&self, index: usize) -> Result<Option<u32>, Unread> {
         if index < TABLE_SECTORS_IN_HEADER {
-            return u32_at(self.bytes, 76 + index * 4);
+            return Ok(u32_at(self.header, 76 + index * 4));
         }
         let per_sector = self.sector_bytes / 4 - 1;
         let (steps, place) =
             ((index - TABLE_SECTORS_IN_HEADER) / per_sector, (index - TABLE_SECTORS_IN_HEADER) % per_sector);
-        let mut list = self.sector(u32_at(self.bytes, 68)?)?;
-        for _ in 0..steps.min(MAX_TABLE_STEPS) {
-            list = self.sector(u32_at(list, per_sector * 4)?)?;
+        if steps > MAX_TABLE_STEPS {
+            return Ok(None);
         }
-        (steps <= MAX_TABLE_STEPS).then(|| u32_at(list, place * 4))?
+        let mut list = self.sector(u32_at(self.header, 68))?;
+        for _ in 0..steps {
+            list = self.sector(list.and_then(|list| u32_at(list, per_sector * 4)))?;
+        }
+        Ok(list.and_then(|list| u32_at(list, place * 4)))
     }
 
-    /// Sector 0 follows the header, which has the size of a sector.
-    fn sector(&self, number: u32) -> Option<&'a [u8]> {
-        let start = usize::try_from(number).ok()?.checked_add(1)?.checked_mul(self.sector_bytes)?;
-        self.bytes.get(start..start.checked_add(self.sector_bytes)?)
+    fn sector(&self, number: Option<u32>) -> Result<Option<&'a [u8]>, Unread> {
+        number.and_then(|number| self.place(number)).map(|place| self.file.read(place)).transpose()
+    }
+
+    /// Where a sector lies, if the file has it. Sector 0 follows the header, which has the size of a sector.
+    fn place(&self, number: u32) -> Option<Range<u64>> {
+        let sector_bytes = self.sector_bytes as u64;
+        let start = (u64::from(number) + 1) * sector_bytes;
+        Some(start..start + sector_bytes).filter(|place| place.end <= self.file.size())
     }
 }
 
@@ -140,6 +177,10 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+
+    fn of(bytes: &[u8]) -> Option<&'static str> {
+        media_type(&Partial::whole(bytes)).unwrap()
+    }
 
     /// A compound file of three sectors whose root holds these streams, empty.
     pub(in crate::content) fn compound(streams: &[&str]) -> Vec<u8> {
@@ -180,7 +221,7 @@ pub(super) mod tests {
             (&[], None),
         ];
         for (streams, expected) in table {
-            assert_eq!(media_type(&compound(streams)), expected, "{streams:?}");
+            assert_eq!(of(&compound(streams)), expected, "{streams:?}");
         }
     }
 
@@ -191,12 +232,12 @@ pub(super) mod tests {
         // The directory's chain leads to itself, and an entry's siblings to each other.
         looping[512 + 4..512 + 8].copy_from_slice(&1u32.to_le_bytes());
         looping[1_024 + 3 * ENTRY_BYTES + 68..][..4].copy_from_slice(&1u32.to_le_bytes());
-        assert_eq!(media_type(&looping), Some("application/vnd.ms-excel"));
+        assert_eq!(of(&looping), Some("application/vnd.ms-excel"));
         for at in 0..good.len() {
             let mut damaged = good.clone();
             damaged[at] ^= 0x81;
-            let _ = media_type(&damaged);
-            let _ = media_type(&good[..at]);
+            let _ = of(&damaged);
+            let _ = of(&good[..at]);
         }
     }
 }

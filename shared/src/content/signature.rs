@@ -3,7 +3,10 @@
 //! `infer` knows most signatures. Where a wrong answer would refuse honest files or let impostors pass, the decision
 //! is made here, and each function says why.
 
+use super::evidence::Evidence;
 use super::ole;
+use super::text::OPENING_BYTES;
+use crate::partial::{Partial, Unread};
 
 /// What a ZIP file is called. Only its directory can say more.
 pub(super) const ZIP: &str = "application/zip";
@@ -11,28 +14,30 @@ pub(super) const ZIP: &str = "application/zip";
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// How much of a file infer gets: its signatures end before byte 300, and it searches for some.
-const INFER_BYTES: usize = 4_096;
+const INFER_BYTES: usize = OPENING_BYTES;
 
 /// Where a PDF may begin: viewers look for its header in the first 1,024 bytes (PDF Reference 1.7, appendix H, 3.4.1).
 const PDF_HEADER_WITHIN_BYTES: usize = 1_024;
 
 /// The media type that a binary signature stands for.
-pub(super) fn of(bytes: &[u8]) -> Option<&'static str> {
+pub(super) fn of(evidence: &Evidence<'_>) -> Result<Option<&'static str>, Unread> {
+    let bytes = evidence.head()?;
     if bytes.starts_with(ole::SIGNATURE) {
-        return ole::media_type(bytes);
+        return ole::media_type(&evidence.file);
     }
     if bytes.starts_with(b"PK\x03\x04") {
-        return Some(open_document(bytes).unwrap_or(ZIP));
+        return Ok(Some(open_document(bytes).unwrap_or(ZIP)));
     }
     if is_pdf(bytes) {
-        return Some("application/pdf");
+        return Ok(Some("application/pdf"));
     }
     let found = if is_tiff(bytes) {
         "image/tiff"
-    } else if is_heif(bytes) {
+    } else if is_heif(&evidence.file)? {
         "image/heif"
     } else {
-        infer::get(head(bytes, INFER_BYTES))?.mime_type()
+        let Some(found) = infer::get(head(bytes, INFER_BYTES)) else { return Ok(None) };
+        found.mime_type()
     };
     let plausible = match found {
         // infer finds these words anywhere in the first kilobyte, also in a mail that only mentions them.
@@ -42,14 +47,14 @@ pub(super) fn of(bytes: &[u8]) -> Option<&'static str> {
         // Every picture format has zeros in its headers. What has none is text that poses as a picture.
         _ => true,
     };
-    (plausible && (!found.starts_with("image/") || bytes.contains(&0))).then_some(found)
+    Ok((plausible && (!found.starts_with("image/") || evidence.has_zero()?)).then_some(found))
 }
 
 /// The media type that a text betrays by how it begins: mark-up, a script, or a binary type's readable signature.
 ///
 /// Short signatures are left out on purpose, since they also begin honest text: a table may start with `BMI,weight`
 /// (a bitmap's `BM`), `MZ`, `BZh`, `ID3` or `AC1015` (a drawing's). Their formats all need bytes that no text has.
-pub(super) fn of_text(bytes: &[u8]) -> Option<&'static str> {
+pub(super) fn of_text(opening: &[u8]) -> Option<&'static str> {
     const SIGNATURES: [(&[u8], &str); 10] = [
         (b"%PDF-", "application/pdf"),
         (b"{\\rtf", "application/rtf"),
@@ -62,7 +67,6 @@ pub(super) fn of_text(bytes: &[u8]) -> Option<&'static str> {
         (b"<?", "application/x-php"),
         (b"<!doctype", "text/html"),
     ];
-    let opening = head(opening(bytes), INFER_BYTES);
     let begins =
         |start: &[u8]| opening.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
     let found = SIGNATURES.iter().find(|(start, _)| begins(start)).map(|(_, media_type)| *media_type);
@@ -72,34 +76,24 @@ pub(super) fn of_text(bytes: &[u8]) -> Option<&'static str> {
         .or_else(|| is_binary().map(|found| found.mime_type()))
 }
 
-/// Whether people can read it: UTF-8 or Windows-1252, without the control characters that no text has.
-///
-/// Those that X12 and other exchange formats use as separators (28 to 31), and a terminal's colours in a log (27),
-/// are text. UTF-16 is not: it has zeros, and half of the programs that read such files cannot read it.
-pub(super) fn is_text(bytes: &[u8]) -> bool {
-    // The bytes that Windows-1252 leaves undefined.
-    const UNDEFINED: [u8; 5] = [0x81, 0x8d, 0x8f, 0x90, 0x9d];
-    let is_control = |byte: &u8| matches!(byte, 0..=6 | 8 | 14..=25 | 127);
-    !bytes.iter().any(is_control)
-        && (std::str::from_utf8(bytes).is_ok() || !bytes.iter().any(|byte| UNDEFINED.contains(byte)))
-}
-
-/// The text behind a byte order mark and white space.
-pub(super) fn opening(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes).trim_ascii_start()
-}
-
-/// What the content looks like, for an error.
-pub(super) fn describe(bytes: &[u8]) -> &'static str {
-    match of(bytes).or_else(|| of_text(bytes)) {
+/// What the content looks like, for an error. Of a file that is not in memory, its beginning decides what is text.
+pub(super) fn describe(evidence: &Evidence<'_>) -> Result<&'static str, Unread> {
+    let found = match of(evidence) {
+        // All that is open is whether a picture's signature is a text's, and that is not worth reading the file.
+        Err(Unread::Everything) => None,
+        found => found?,
+    };
+    let bytes = evidence.file.prefix();
+    let (text, is_text) = evidence.text_so_far();
+    Ok(match found.or_else(|| of_text(text.opening())) {
         Some(found) => found,
         None if bytes.starts_with(ole::SIGNATURE) => "an unknown or encrypted compound file",
         None if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") => {
             "UTF-16 text (save it as UTF-8)"
         }
-        None if is_text(bytes) => "text",
+        None if is_text => "text",
         None => "an unknown type",
-    }
+    })
 }
 
 fn head(bytes: &[u8], length: usize) -> &[u8] {
@@ -142,18 +136,22 @@ fn is_tiff(bytes: &[u8]) -> bool {
 
 /// Pictures of phones: the brands for HEVC pictures and sequences (ISO/IEC 23008-12, annex B.4), as major brand or
 /// below a general one. infer does not know those of 10-bit pictures and sequences below `mif1` and `msf1`.
-fn is_heif(bytes: &[u8]) -> bool {
+fn is_heif(file: &Partial<'_>) -> Result<bool, Unread> {
     const HEVC: [&[u8; 4]; 6] = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"];
     const GENERAL: [&[u8; 4]; 3] = [b"mif1", b"mif2", b"msf1"];
-    let Some(length) = bytes.first_chunk().map(|length| u32::from_be_bytes(*length)) else { return false };
-    let Some(file_type) = usize::try_from(length).ok().and_then(|length| bytes.get(4..length)) else {
-        return false;
+    let start = file.read(0..8)?;
+    let Some(length) = start.first_chunk().map(|length| u64::from(u32::from_be_bytes(*length))) else {
+        return Ok(false);
     };
-    let Some(brands) = file_type.strip_prefix(b"ftyp") else { return false };
+    if start.get(4..) != Some(b"ftyp") || length > file.size() {
+        return Ok(false);
+    }
+    let brands = file.read(8..length)?;
     let is_one_of = |brand: &[u8], all: &[&[u8; 4]]| all.iter().any(|known| known.as_slice() == brand);
     let major = brands.get(..4).unwrap_or_default();
     let mut compatible = brands.get(8..).unwrap_or_default().chunks_exact(4);
-    is_one_of(major, &HEVC) || (is_one_of(major, &GENERAL) && compatible.any(|brand| is_one_of(brand, &HEVC)))
+    Ok(is_one_of(major, &HEVC)
+        || (is_one_of(major, &GENERAL) && compatible.any(|brand| is_one_of(brand, &HEVC))))
 }
 
 /// infer looks at three letters only.
