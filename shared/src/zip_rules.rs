@@ -16,7 +16,7 @@ mod check;
 mod directory;
 mod records;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use unicode_normalization::UnicodeNormalization;
 

@@ -8,12 +8,12 @@ use crate::catalog::Catalog;
 
 const ATTACHMENT: &str = "communications/email-attachment";
 
-fn object_type(path: &str) -> &'static ObjectType {
+pub(super) fn object_type(path: &str) -> &'static ObjectType {
     let (system, name) = path.split_once('/').unwrap();
     Catalog::get().object_type(system, name).unwrap()
 }
 
-fn fixture(name: &str) -> Vec<u8> {
+pub(super) fn fixture(name: &str) -> Vec<u8> {
     let path = format!("{}/../tests/fixtures/files/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

@@ -5,33 +5,34 @@ use std::time::{Duration, Instant};
 use super::*;
 
 /// An entry as an attacker writes it: each place may lie on its own.
-#[derive(Clone)]
-struct Forged {
-    name: Vec<u8>,
-    local_name: Option<Vec<u8>>,
-    data: Vec<u8>,
-    method: u16,
-    local_method: Option<u16>,
-    flags: u16,
-    local_flags: Option<u16>,
-    crc: u32,
-    local_crc: Option<u32>,
-    declared: Option<u32>,
-    local_declared: Option<u32>,
-    compressed: Option<u32>,
-    made_by: u8,
-    attributes: u32,
-    extra: Vec<u8>,
+#[derive(Debug, Clone)]
+pub(crate) struct Forged {
+    pub(crate) name: Vec<u8>,
+    pub(crate) local_name: Option<Vec<u8>>,
+    pub(crate) data: Vec<u8>,
+    pub(crate) method: u16,
+    pub(crate) local_method: Option<u16>,
+    pub(crate) flags: u16,
+    pub(crate) local_flags: Option<u16>,
+    pub(crate) crc: u32,
+    pub(crate) local_crc: Option<u32>,
+    pub(crate) declared: Option<u32>,
+    pub(crate) local_declared: Option<u32>,
+    pub(crate) compressed: Option<u32>,
+    pub(crate) made_by: u8,
+    pub(crate) attributes: u32,
+    pub(crate) extra: Vec<u8>,
+    pub(crate) local_extra: Vec<u8>,
     /// Bytes in front of the local header that belong to no entry.
-    before: Vec<u8>,
+    pub(crate) before: Vec<u8>,
     /// Bytes behind the data: a descriptor, or something that is none.
-    after: Vec<u8>,
+    pub(crate) after: Vec<u8>,
     /// Points the directory elsewhere.
-    offset: Option<u32>,
-    in_directory: bool,
+    pub(crate) offset: Option<u32>,
+    pub(crate) in_directory: bool,
 }
 
-fn entry(name: impl AsRef<[u8]>, data: &[u8]) -> Forged {
+pub(crate) fn entry(name: impl AsRef<[u8]>, data: &[u8]) -> Forged {
     Forged {
         name: name.as_ref().to_vec(),
         local_name: None,
@@ -48,6 +49,7 @@ fn entry(name: impl AsRef<[u8]>, data: &[u8]) -> Forged {
         made_by: 3,
         attributes: 0,
         extra: vec![],
+        local_extra: vec![],
         before: vec![],
         after: vec![],
         offset: None,
@@ -55,20 +57,20 @@ fn entry(name: impl AsRef<[u8]>, data: &[u8]) -> Forged {
     }
 }
 
-#[derive(Default)]
-struct EndRecord {
-    comment: Vec<u8>,
-    entries: Option<u16>,
-    size: Option<u32>,
-    start: Option<u32>,
-    disk: u16,
+#[derive(Debug, Default)]
+pub(crate) struct EndRecord {
+    pub(crate) comment: Vec<u8>,
+    pub(crate) entries: Option<u16>,
+    pub(crate) size: Option<u32>,
+    pub(crate) start: Option<u32>,
+    pub(crate) disk: u16,
 }
 
-fn zip(entries: &[Forged]) -> Vec<u8> {
+pub(crate) fn zip(entries: &[Forged]) -> Vec<u8> {
     zip_with(entries, &EndRecord::default())
 }
 
-fn zip_with(entries: &[Forged], end: &EndRecord) -> Vec<u8> {
+pub(crate) fn zip_with(entries: &[Forged], end: &EndRecord) -> Vec<u8> {
     let (mut out, mut directory, mut count) = (Vec::new(), Vec::new(), 0u16);
     let u16s = |values: &[u16]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
     let u32s = |values: &[u32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
@@ -91,8 +93,9 @@ fn zip_with(entries: &[Forged], end: &EndRecord) -> Vec<u8> {
             compressed,
             entry.local_declared.unwrap_or(declared),
         ]));
-        out.extend(u16s(&[name.len() as u16, 0]));
+        out.extend(u16s(&[name.len() as u16, entry.local_extra.len() as u16]));
         out.extend(name);
+        out.extend(&entry.local_extra);
         out.extend(&entry.data);
         out.extend(&entry.after);
         if !entry.in_directory {
