@@ -82,6 +82,12 @@ impl Deadline {
         self.left().saturating_sub(SETTLING_RESERVE).min(limit)
     }
 
+    /// The moment from which on what is left is for settling.
+    #[must_use]
+    pub fn before_settling(self) -> Self {
+        Self(self.0.checked_sub(SETTLING_RESERVE).unwrap_or(self.0))
+    }
+
     /// The gate in front of every new effect.
     ///
     /// # Errors

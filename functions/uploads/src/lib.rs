@@ -18,7 +18,11 @@ pub const ENDPOINT: Endpoint = Endpoint {
             path: "{id}",
             handler: |app, call| Box::pin(session::abort(app, call)),
         },
-        Route { method: Method::POST, path: "{id}/parts", handler: |app, call| Box::pin(parts::sign(app, call)) },
+        Route {
+            method: Method::POST,
+            path: "{id}/parts",
+            handler: |app, call| Box::pin(parts::sign(app, call)),
+        },
         Route {
             method: Method::POST,
             path: "{id}/complete",

@@ -31,7 +31,9 @@ pub(crate) async fn sign(app: &App, call: Call) -> Result<Answer, Problem> {
         return Err(invalid("a number is given twice".into()));
     }
     let key = call.key(|request| {
-        numbers.iter().fold(request.field(Some(id)), |request, number| request.field(Some(&number.to_string())))
+        numbers
+            .iter()
+            .fold(request.field(Some(id)), |request, number| request.field(Some(&number.to_string())))
     })?;
     let mut attempt = call.attempt(app, Action::Upload, Related::default()).under(key);
     let signed = signed(app, &call, id, &numbers, &mut attempt).await;

@@ -61,7 +61,9 @@ pub(crate) async fn create(app: &App, call: Call) -> Result<Answer, Problem> {
         return Err(Problem::TooLarge { max_bytes });
     }
     let key = call.key(|request| {
-        let request = [&org, &system, &object_type, &object_id].into_iter().fold(request, |request, field| request.field(Some(field)));
+        let request = [&org, &system, &object_type, &object_id]
+            .into_iter()
+            .fold(request, |request, field| request.field(Some(field)));
         related.fingerprint(upload.fingerprint(request))
     })?;
 
@@ -175,7 +177,8 @@ async fn give_up(app: &App, call: &Call, id: &str, attempt: &mut Attempt<'_>) ->
 pub(crate) fn upload_id(call: &Call) -> Result<&str, Problem> {
     const ULID_CHARACTERS: usize = 26;
     let id = call.rest.as_str();
-    let fits = id.len() == ULID_CHARACTERS && id.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
+    let fits =
+        id.len() == ULID_CHARACTERS && id.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
     if fits { Ok(id) } else { Err(Problem::invalid("invalid_upload_id", "Invalid upload id")) }
 }
 

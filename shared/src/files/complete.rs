@@ -90,7 +90,11 @@ impl Files<'_> {
         Err(problem)
     }
 
-    async fn complete_claimed(&self, session: &mut Session, attempt: &mut Attempt<'_>) -> Result<Record, Stop> {
+    async fn complete_claimed(
+        &self,
+        session: &mut Session,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Record, Stop> {
         let object = self.put_together(session).await?;
         if object.size != session.record.file_size {
             return Err(Stop::Refuse(Problem::Mismatch(Mismatch::Size)));
@@ -103,7 +107,8 @@ impl Files<'_> {
             (_, found) => found,
         };
         let integrity = if found.is_some() { Integrity::Verified } else { Integrity::Pending };
-        let record = Record { sha256: found.or(session.record.sha256.clone()), integrity, ..session.record.clone() };
+        let record =
+            Record { sha256: found.or(session.record.sha256.clone()), integrity, ..session.record.clone() };
         attempt.details.file_size = Some(record.file_size);
         attempt.details.mime_type = Some(record.mime_type.clone());
         attempt.details.sha256.clone_from(&record.sha256);
@@ -114,7 +119,9 @@ impl Files<'_> {
             Ok(_) => Ok(record),
             Err(error @ CommitError::InDoubt(_)) => Err(Stop::Doubt(error.into())),
             // Somebody else ended it: whoever asks again is told how.
-            Err(CommitError::Conflict) => Err(Stop::Again(Problem::Unavailable("the session was ended".into()))),
+            Err(CommitError::Conflict) => {
+                Err(Stop::Again(Problem::Unavailable("the session was ended".into())))
+            }
             Err(error) => Err(Stop::Again(error.into())),
         }
     }
@@ -132,7 +139,9 @@ impl Files<'_> {
             match self.app.spaces.complete_multipart(key, id, &parts, self.deadline).await {
                 Ok(Completion::Done { .. } | Completion::NoSuchUpload) => {}
                 // A part was put again since they were listed.
-                Ok(Completion::PartsRefused { .. }) => return Err(Stop::Reopen(Problem::PartsMissing(Vec::new()))),
+                Ok(Completion::PartsRefused { .. }) => {
+                    return Err(Stop::Reopen(Problem::PartsMissing(Vec::new())));
+                }
                 Err(error) => in_doubt = Some(error),
             }
         }
@@ -154,7 +163,8 @@ impl Files<'_> {
             match proof.step().map_err(|error| Stop::Refuse(Problem::Content(error)))? {
                 Step::Proved => break,
                 Step::Fetch(ranges) => {
-                    let read = self.app.spaces.read_ranges(&record.file_path, &object.etag, &ranges, self.deadline);
+                    let read =
+                        self.app.spaces.read_ranges(&record.file_path, &object.etag, &ranges, self.deadline);
                     let read = read.await;
                     session.checked = proof.checked();
                     for (offset, bytes) in read.map_err(unread)? {
@@ -190,7 +200,8 @@ impl Files<'_> {
             hash.update(bytes);
             each(bytes);
         };
-        self.app.spaces.read_all(&record.file_path, &object.etag, self.deadline, read).await?;
+        let until = self.deadline.before_settling();
+        self.app.spaces.read_all(&record.file_path, &object.etag, until, read).await?;
         Ok(HEXLOWER.encode(&hash.finalize()))
     }
 }
@@ -202,7 +213,8 @@ fn check_parts(session: &Session, parts: &[Part]) -> Result<(), Problem> {
         let part = parts.binary_search_by_key(&number, |part| part.number).ok().and_then(|at| parts.get(at));
         part.is_some_and(|part| promised.size(number) == Some(part.size))
     };
-    let missing: Vec<u32> = (1..=promised.count()).filter(|number| !arrived(*number)).take(MAX_NAMED_PARTS).collect();
+    let missing: Vec<u32> =
+        (1..=promised.count()).filter(|number| !arrived(*number)).take(MAX_NAMED_PARTS).collect();
     let none_beyond = parts.iter().all(|part| promised.size(part.number).is_some());
     if missing.is_empty() && none_beyond { Ok(()) } else { Err(Problem::PartsMissing(missing)) }
 }
@@ -211,7 +223,8 @@ fn check_parts(session: &Session, parts: &[Part]) -> Result<(), Problem> {
 fn kind_of(record: &Record) -> Result<&'static Kind, Problem> {
     let path = FilePath::parse(&record.file_path)?;
     let object_type = path.place().object_type;
-    content::expect(object_type, Some(&record.original_filename), Some(&record.mime_type)).map_err(Problem::Content)
+    content::expect(object_type, Some(&record.original_filename), Some(&record.mime_type))
+        .map_err(Problem::Content)
 }
 
 fn unread(error: ReadError) -> Stop {

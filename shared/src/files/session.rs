@@ -194,8 +194,7 @@ impl Files<'_> {
         id: &str,
         attempt: &mut Attempt<'_>,
     ) -> Result<(OwnSession, Option<Timestamp>), Problem> {
-        let (session, remembered) =
-            join(self.app.tables.session(id, self.deadline), attempt.recall()).await;
+        let (session, remembered) = join(self.app.tables.session(id, self.deadline), attempt.recall()).await;
         let remembered = remembered?.and_then(|memory| Timestamp::from_millisecond(memory.at).ok());
         let session = own(session?, caller).map_err(|absence| {
             attempt.details.upload_id = Some(id.to_owned());
@@ -226,11 +225,8 @@ impl Files<'_> {
         let mut urls = Vec::new();
         for number in numbers {
             let Some(size) = session.parts().size(number) else { continue };
-            let signed = self
-                .app
-                .spaces
-                .sign_part(&record.file_path, multipart_id, number, size, at, life)
-                .await?;
+            let signed =
+                self.app.spaces.sign_part(&record.file_path, multipart_id, number, size, at, life).await?;
             urls.push(PartUrl { number, size, url: signed.url, headers: signed.headers });
         }
         Ok(urls)
@@ -241,7 +237,11 @@ impl Files<'_> {
     ///
     /// # Errors
     /// Those of the key, or what the table answers.
-    pub async fn remember_signing(&self, at: Timestamp, attempt: &mut Attempt<'_>) -> Result<Timestamp, Problem> {
+    pub async fn remember_signing(
+        &self,
+        at: Timestamp,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Timestamp, Problem> {
         let Some(key) = attempt.key() else { return Ok(at) };
         let life = Duration::try_from(URL_LIFE).unwrap_or_default();
         if self.app.tables.remember(key, &Seed::default(), life, at, self.deadline).await? {

@@ -256,7 +256,8 @@ impl Files<'_> {
     pub(super) async fn clear(&self, record: &Record, stray: bool) {
         // First of all the parts, so that nothing can put them together any more.
         if let Some(multipart_id) = &record.multipart_id {
-            let aborted = self.app.spaces.abort_multipart(&record.file_path, multipart_id, self.deadline).await;
+            let aborted =
+                self.app.spaces.abort_multipart(&record.file_path, multipart_id, self.deadline).await;
             if aborted.is_err() {
                 return;
             }

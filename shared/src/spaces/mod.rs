@@ -4,10 +4,8 @@
 
 #[expect(dead_code, reason = "called by upload sessions and maintenance, which are being built")]
 mod listing;
-#[expect(dead_code, reason = "called by upload sessions and maintenance, which are being built")]
 mod multipart;
 mod objects;
-#[expect(dead_code, reason = "called by upload sessions and maintenance, which are being built")]
 mod reading;
 
 use std::time::Duration;

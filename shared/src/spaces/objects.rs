@@ -102,7 +102,6 @@ impl Spaces {
     ///
     /// # Errors
     /// [`SpacesError`]
-    #[expect(dead_code, reason = "called by upload sessions and maintenance, which are being built")]
     pub(crate) async fn head(&self, key: &str, deadline: Deadline) -> Result<Option<Object>, SpacesError> {
         let head = self.client.head_object().bucket(&self.bucket).key(key);
         // The answer to a HEAD has no body that could hold a code.

@@ -30,5 +30,6 @@ mod roles;
 mod runtime;
 mod stack;
 mod undoing;
+mod uploads;
 mod wire;
 mod world;
