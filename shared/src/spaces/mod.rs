@@ -158,3 +158,46 @@ fn size(size: Option<i64>) -> Result<u64, SpacesError> {
 fn time(at: Option<DateTime>) -> Result<Timestamp, SpacesError> {
     at.and_then(|at| Timestamp::from_second(at.secs()).ok()).ok_or_else(|| missing("time"))
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::config::http::HttpResponse;
+    use aws_sdk_s3::error::ErrorMetadata;
+    use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadError;
+    use aws_sdk_s3::primitives::SdkBody;
+
+    use super::*;
+
+    fn answer(code: &str, status: u16) -> SdkError<CompleteMultipartUploadError> {
+        let error = CompleteMultipartUploadError::generic(ErrorMetadata::builder().code(code).build());
+        SdkError::service_error(error, HttpResponse::new(status.try_into().unwrap(), SdkBody::empty()))
+    }
+
+    #[test]
+    fn what_may_still_have_an_effect_is_told_from_what_has_none() {
+        for (code, status) in [("InternalError", 200), ("", 502), ("", 504)] {
+            let failure = failure(answer(code, status));
+            assert!(matches!(failure, SpacesError::Unanswered(_)), "{failure}");
+        }
+        for (code, status) in [("SlowDown", 503), ("InternalError", 500), ("", 429), ("RequestTimeout", 400)]
+        {
+            let failure = failure(answer(code, status));
+            assert!(matches!(failure, SpacesError::Unavailable(_)), "{failure}");
+        }
+        for (code, status) in [("AccessDenied", 403), ("NoSuchBucket", 404), ("MalformedXML", 400)] {
+            let failure = failure(answer(code, status));
+            assert!(matches!(failure, SpacesError::Refused(_)), "{failure}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_is_an_answer_is_no_failure() {
+        let meaning = |code: &str, _| (code == "NoSuchUpload").then_some(1);
+        // Also one that stands in an answer which began as a success.
+        for status in [404, 200] {
+            assert!(matches!(or_answer(Err(answer("NoSuchUpload", status)), meaning), Ok(1)));
+        }
+        assert!(matches!(or_answer(Err(answer("NoSuchKey", 404)), meaning), Err(SpacesError::Refused(_))));
+        assert!(matches!(or_answer::<_, CompleteMultipartUploadError>(Ok(2), meaning), Ok(2)));
+    }
+}

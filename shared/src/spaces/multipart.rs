@@ -162,6 +162,10 @@ impl Spaces {
 
     /// Puts the parts together. From then on the upload's URLs are dead.
     ///
+    /// Whether these are the right parts is for the caller to know: not every store refuses an empty list, a wrong
+    /// order or a part that is too small. Nor is [`Completion::Done`] proof that the object is still there, since some
+    /// stores repeat an answer they gave before. A HEAD is.
+    ///
     /// # Errors
     /// [`SpacesError::Unanswered`] is doubt: the object may be there, or still come to be.
     pub(crate) async fn complete_multipart(
@@ -208,7 +212,7 @@ impl Spaces {
         }
     }
 
-    /// Ends an upload and removes its parts; one that is not there has ended already.
+    /// Ends an upload and removes its parts; one that is not there has ended already, by its completion maybe.
     ///
     /// A part that arrives at this moment may outlive it on S3, invisibly: maintenance aborts again what it still lists.
     ///

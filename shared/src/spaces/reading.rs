@@ -76,7 +76,7 @@ impl Spaces {
         self.read(key, etag, 0, None, deadline, |_, bytes| on_chunk(bytes)).await
     }
 
-    /// Gives the bytes from `at` to `end`, or to the object's, to `on_chunk`, each piece with its position.
+    /// Gives the bytes from `at` to `end`, or to the end of the object, to `on_chunk`, each piece with its position.
     async fn read(
         &self,
         key: &str,
@@ -89,10 +89,10 @@ impl Spaces {
         let start = at;
         let mut last = ReadError::OutOfTime;
         let mut tries = tries(deadline.cap(Duration::MAX));
+        if end.is_some_and(|end| at >= end) {
+            return Ok(());
+        }
         for _ in 0..ATTEMPTS {
-            if end.is_some_and(|end| at >= end) {
-                return Ok(());
-            }
             let Some(limit) = tries.next().await else {
                 return Err(if at > start { ReadError::OutOfTime } else { last });
             };
@@ -111,6 +111,10 @@ impl Spaces {
             let mut body = answer.body;
             while at < end {
                 let limit = deadline.cap(ATTEMPT_LIMIT);
+                // What is there already comes however little time it is given.
+                if limit.is_zero() {
+                    return Err(ReadError::OutOfTime);
+                }
                 match timeout(limit, body.try_next()).await {
                     Ok(Ok(Some(bytes))) => {
                         on_chunk(at, &bytes);
@@ -120,9 +124,12 @@ impl Spaces {
                     Ok(Ok(None) | Err(_)) | Err(_) => break,
                 }
             }
+            if at >= end {
+                return Ok(());
+            }
             last = unanswered("the connection was cut");
         }
-        if end.is_some_and(|end| at >= end) { Ok(()) } else { Err(last) }
+        Err(last)
     }
 
     async fn get(
