@@ -78,11 +78,18 @@ impl Files {
     /// Removes files that the index no longer names: now, or when their last reader is done.
     pub(super) fn discard(&self, names: Vec<String>) {
         let mut held = self.held();
-        for name in names {
-            match held.get_mut(&name) {
-                Some(file) => file.discarded = true,
-                None => remove(&self.dir.join(name)),
+        let mut unread = names;
+        unread.retain(|name| match held.get_mut(name) {
+            Some(file) => {
+                file.discarded = true;
+                false
             }
+            None => true,
+        });
+        // Nobody can find them any more, so nobody need wait while thousands of parts are removed.
+        drop(held);
+        for name in unread {
+            remove(&self.dir.join(name));
         }
     }
 
