@@ -17,8 +17,6 @@
 mod evidence;
 mod ole;
 mod partial_proof;
-#[cfg(test)]
-mod partial_tests;
 mod signature;
 #[cfg(test)]
 mod tests;

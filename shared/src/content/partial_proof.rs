@@ -1,5 +1,8 @@
 //! The proof of a file that is not in memory: it says what it wants to have read, and is asked again.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use super::evidence::Evidence;

@@ -26,6 +26,7 @@ const DOMAIN: &[&str] = &[
     "shared/src/file_name.rs",
     "shared/src/files/",
     "shared/src/ids.rs",
+    "shared/src/partial.rs",
     "shared/src/path.rs",
     "shared/src/record.rs",
     "shared/src/zip_rules.rs",

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::ole::tests::compound;
-use super::tests::{fixture, object_type};
 use super::*;
-use crate::zip_rules::MAX_DIRECTORY_BYTES;
+use crate::catalog::ObjectType;
+use crate::content::ole::tests::compound;
+use crate::content::tests::{fixture, object_type};
+use crate::content::{expect, prove};
 use crate::zip_rules::tests::{EndRecord, Forged, entry, zip, zip_with};
+use crate::zip_rules::{MAX_DIRECTORY_BYTES, ZipError};
 
 /// How the bytes of a file arrive: what chance decides, in order and then from the beginning again.
 #[derive(Debug, Clone)]
