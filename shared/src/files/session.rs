@@ -12,6 +12,7 @@ use super::upload::{NAMES_TRIED, candidate, may_take_another_name, pending, stam
 use super::{Files, taken};
 use crate::attempt::Attempt;
 use crate::auth::{Authorised, Principal, Upload};
+use crate::catalog::Proof;
 use crate::clock;
 use crate::content::{self, ContentError};
 use crate::file_name::FileName;
@@ -23,6 +24,8 @@ use crate::tables::{Change, CommitError, KeyWrite, OpenError};
 
 /// How long a part URL lives: what one part takes on a slow line. They are signed again as often as somebody asks.
 const URL_LIFE: SignedDuration = SignedDuration::from_mins(15);
+/// Largest text: that it is text only all of its bytes can prove, which one request must be able to read.
+const MAX_TEXT_BYTES: u64 = 64 << 20;
 /// Most part URLs in one answer.
 pub const MAX_SIGNED_PARTS: usize = 100;
 
@@ -114,6 +117,9 @@ impl Files<'_> {
         let kind = content::expect(place.object_type, Some(&upload.name), Some(&upload.media_type))
             .map_err(Problem::Content)?;
         attempt.details.mime_type = Some(kind.media_type.clone());
+        if kind.proof == Proof::Text && upload.size > MAX_TEXT_BYTES {
+            return Err(Problem::TooLarge { max_bytes: MAX_TEXT_BYTES });
+        }
         let name = name(Some(kind.extension()));
         let mut record = pending(allowed, &upload.name, upload.size, &kind.media_type, now, now + LIFE);
         record.sha256.clone_from(&upload.sha256);

@@ -37,7 +37,7 @@ enum Names {
 fn route(endpoint: &Endpoint) -> Route {
     const RECEIPT: Names = Names::Place("accounting", "receipt");
     let (allowed, denied, action, names) = match endpoint.name {
-        "upload" | "receipt-upload" => ("accountant", "member", Action::Upload, RECEIPT),
+        "upload" | "uploads" | "receipt-upload" => ("accountant", "member", Action::Upload, RECEIPT),
         "app-zip-upload" => {
             ("developer", "accountant", Action::Upload, Names::Place("app-builder", "source"))
         }
@@ -61,6 +61,10 @@ fn request(world: &World, endpoint: &Endpoint, path: &str) -> RequestBuilder {
             let form = World::receipt(World::jpeg("a.jpg"));
             to("").multipart(form.text("system", "accounting").text("object_type", "receipt"))
         }
+        "uploads" => to("").json(&json!({
+            "org_id": ORG, "system": "accounting", "object_type": "receipt", "object_id": "receipt-456",
+            "filename": "a.jpg", "size_bytes": 20, "mime_type": "image/jpeg",
+        })),
         "receipt-upload" => to("").multipart(World::receipt(World::jpeg("a.jpg"))),
         "app-zip-upload" => {
             let file = reqwest::multipart::Part::bytes(ZIP).file_name("app.zip");

@@ -66,10 +66,7 @@ async fn an_object_that_may_still_arrive_is_left_to_maintenance() {
         assert_eq!(told(&entries), FAILED, "{then:?}");
         let row = only_row(&stored);
         assert_eq!(row.state, "PURGING", "{then:?}");
-        assert_eq!(
-            row.due, row.lease,
-            "{then:?}: maintenance looks when no request can be about it any more"
-        );
+        assert!(row.due >= row.lease, "{then:?}: maintenance looks when no request can be about it any more");
         assert!(stored.objects.is_empty(), "{then:?}: the object was removed behind the fence");
     }
 }
