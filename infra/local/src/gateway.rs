@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Method, Response, StatusCode, header};
+use axum::http::{HeaderName, Method, Response, StatusCode, header};
 use futures_util::StreamExt;
 use jiff::SignedDuration;
 use lambda_http::Context;
@@ -49,9 +49,13 @@ pub async fn serve(
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(ORIGINS.map(axum::http::HeaderValue::from_static)))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
-        // A page must be able to read when it may try again.
-        .expose_headers([header::RETRY_AFTER])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("idempotency-key"),
+        ])
+        // A page must be able to read when it may try again, and whether an answer is an old one.
+        .expose_headers([header::RETRY_AFTER, HeaderName::from_static("idempotent-replayed")])
         .max_age(Duration::from_secs(3000));
     let router = Router::new().fallback(handle).layer(cors).with_state(app);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();

@@ -134,7 +134,8 @@ impl Stack {
             _data: data,
         };
 
-        let spaces = Spaces::open(&stack._data.path().join("spaces"), vec![CorsRule::development()])?;
+        let cors = vec![CorsRule::development(), CorsRule::uploads()];
+        let spaces = Spaces::open(&stack._data.path().join("spaces"), cors)?;
         stack.servers.spawn(spaces.serve(s3, stack.stopped()));
 
         let database = match &options.data {

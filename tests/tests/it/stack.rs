@@ -28,7 +28,8 @@ const OTHER_ORIGINS: [&str; 5] = [
 async fn preflight(world: &World, path: &str, origin: &str, method: &str) -> (StatusCode, HeaderMap) {
     let request = world.http.request(Method::OPTIONS, world.url(path)).header("origin", origin);
     let request = request.header("access-control-request-method", method);
-    let request = request.header("access-control-request-headers", "authorization,content-type");
+    let request =
+        request.header("access-control-request-headers", "authorization,content-type,idempotency-key");
     let answer = request.send().await.unwrap();
     (answer.status(), answer.headers().clone())
 }
@@ -51,7 +52,8 @@ async fn a_page_of_a_listed_origin_may_call_every_function() {
             assert!(status.is_success(), "{origin} {}: {status}", endpoint.name);
             assert_eq!(headers["access-control-allow-origin"], origin);
             assert_eq!(listed(&headers, "access-control-allow-methods"), ["delete", "get", "post"]);
-            assert_eq!(listed(&headers, "access-control-allow-headers"), ["authorization", "content-type"]);
+            let allowed = listed(&headers, "access-control-allow-headers");
+            assert_eq!(allowed, ["authorization", "content-type", "idempotency-key"]);
         }
     }
     // A page must be able to read an answer, a refusal too.
@@ -61,6 +63,8 @@ async fn a_page_of_a_listed_origin_may_call_every_function() {
         let answer = world.send(request).await;
         assert_eq!(answer.status, expected);
         assert_eq!(answer.headers["access-control-allow-origin"], ORIGINS[0]);
+        let exposed = listed(&answer.headers, "access-control-expose-headers");
+        assert_eq!(exposed, ["idempotent-replayed", "retry-after"]);
         assert!(listed(&answer.headers, "vary").contains(&"origin".to_owned()));
     }
 }
@@ -92,6 +96,24 @@ async fn a_page_may_show_and_fetch_what_a_signed_url_names() {
     for origin in OTHER_ORIGINS {
         let file = get(origin).await.unwrap();
         assert!(!file.headers().contains_key("access-control-allow-origin"), "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_page_of_a_listed_origin_may_send_to_the_bucket() {
+    let world = World::start().await;
+    let put = |origin| {
+        let request = world.http.request(Method::OPTIONS, format!("http://{}/storage/a", world.stack.s3));
+        request.header("origin", origin).header("access-control-request-method", "PUT").send()
+    };
+    for origin in ORIGINS {
+        let allowed = put(origin).await.unwrap();
+        assert_eq!(allowed.status(), 200);
+        assert_eq!(allowed.headers()["access-control-allow-origin"], origin);
+        assert_eq!(allowed.headers()["access-control-expose-headers"], "ETag");
+    }
+    for origin in OTHER_ORIGINS {
+        assert_eq!(put(origin).await.unwrap().status(), 403, "{origin}");
     }
 }
 

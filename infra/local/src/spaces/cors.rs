@@ -42,6 +42,16 @@ impl CorsRule {
         }
     }
 
+    /// The rule beside it that lets the same pages send parts of an upload to presigned URLs.
+    #[must_use]
+    pub fn uploads() -> Self {
+        Self {
+            allowed_methods: vec![Method::PUT],
+            expose_headers: vec!["ETag".into()],
+            ..Self::development()
+        }
+    }
+
     fn allows(&self, origin: &str, method: &str) -> bool {
         self.allowed_origins.iter().any(|pattern| matches(pattern, origin))
             && self.allowed_methods.iter().any(|allowed| allowed.as_str() == method)

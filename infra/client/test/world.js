@@ -1,0 +1,110 @@
+// What the tests stand on: the local stack, pages of an origin that may call it, and files to upload.
+
+import { execFileSync, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { chromium } from 'playwright-core';
+
+const ROOT = new URL('../../../', import.meta.url);
+const FREE_PORTS = ['--port', '0', '--s3-port', '0', '--dynamodb-port', '0'];
+const CHROMIUM_FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+export const MIB = 1024 * 1024;
+/** How large a large file is. */
+export const LARGE_MIB = Number(process.env.SIZE_MIB ?? 20);
+
+/** Starts everything; `stop` ends it and leaves nothing behind. */
+export async function start() {
+  const folder = await mkdtemp(join(tmpdir(), 'storage-client-'));
+  const stack = spawn('cargo', ['run', '-q', '--locked', '--', '--ephemeral', ...FREE_PORTS], {
+    cwd: ROOT,
+    env: { RUST_LOG: 'error', ...process.env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const { api, s3 } = await addresses(stack);
+  const pages = await servePages(api);
+  const browser = await chromium.launchPersistentContext(join(folder, 'profile'), {
+    executablePath: '/usr/bin/chromium',
+    headless: true,
+    args: CHROMIUM_FLAGS,
+  });
+  const stop = async () => {
+    await browser.close();
+    pages.server.close();
+    stack.kill('SIGTERM');
+    if (stack.exitCode === null) await once(stack, 'exit');
+    await rm(folder, { recursive: true });
+  };
+  return { api, s3, origin: pages.origin, browser, folder, stop };
+}
+
+/** The stack says where it answers in one line for programs. */
+async function addresses(stack) {
+  for await (const line of createInterface({ input: stack.stdout })) {
+    if (line.startsWith('{')) return JSON.parse(line);
+  }
+  throw new Error('the local stack did not start');
+}
+
+/** An access token for the local stack. */
+export function token(role) {
+  const identity = ['--org', 'org-123', '--user', '1', '--role', role];
+  return execFileSync('cargo', ['run', '-q', '--locked', '--', 'token', ...identity], { cwd: ROOT }).toString().trim();
+}
+
+/** The client, an empty page, and the README's page, for the origins that the stack lets call it. */
+async function servePages(api) {
+  const readme = await readFile(new URL('README.md', ROOT), 'utf8');
+  const [, page] = readme.match(/```html\n([^]*?)```/);
+  const files = new Map([
+    ['/', ['text/html', '<!doctype html><input type="file">']],
+    ['/readme', ['text/html', page.replace('http://127.0.0.1:8787/api/storage', api)]],
+    ['/storage.js', ['text/javascript', await readFile(new URL('../storage.js', import.meta.url))]],
+  ]);
+  const server = createServer((request, response) => {
+    const [type, body] = files.get(request.url) ?? [];
+    response.writeHead(body ? 200 : 404, { 'Content-Type': `${type}; charset=utf-8` }).end(body);
+  });
+  for (const port of [5173, 3000]) {
+    server.listen(port, 'localhost');
+    const listening = await Promise.race([once(server, 'listening').then(() => true), once(server, 'error').then(() => false)]);
+    if (listening) return { server, origin: `http://localhost:${port}` };
+  }
+  throw new Error('ports 5173 and 3000 of localhost are in use: the stack lets no other origin call it');
+}
+
+/** A file of text, of which no two parts are alike; its path and SHA-256. */
+export async function textFile(folder, name, bytes) {
+  const path = join(folder, name);
+  const file = createWriteStream(path);
+  const hash = createHash('sha256');
+  for (let written = 0; written < bytes; ) {
+    const chunk = Buffer.alloc(Math.min(MIB, bytes - written), `built at ${written} of ${bytes} bytes\n`);
+    hash.update(chunk);
+    if (!file.write(chunk)) await once(file, 'drain');
+    written += chunk.length;
+  }
+  file.end();
+  await once(file, 'finish');
+  return { path, bytes, sha256: hash.digest('hex') };
+}
+
+/** A small file with this content. */
+export async function smallFile(folder, name, content) {
+  const path = join(folder, name);
+  await writeFile(path, content);
+  return { path, bytes: Buffer.byteLength(content), sha256: createHash('sha256').update(content).digest('hex') };
+}
