@@ -5,8 +5,9 @@
  * fails is tried again. Uploading the same file to the same place once more, after a closed tab or a lost connection,
  * continues: all that is remembered, in localStorage, is the id of the upload.
  *
- * Knows nothing of roles and file types: the service says what may be stored where. Requests go by XMLHttpRequest, since
- * fetch tells nothing of what it has sent. Needs a page of https or of localhost (a secure context), for WebCrypto.
+ * Knows nothing of roles and file types: the service says what may be stored where. Requests go by XMLHttpRequest,
+ * since fetch does not tell what it has sent. Needs a browser of 2024 or later, and for WebCrypto a page of https or of
+ * localhost.
  */
 
 /**
@@ -17,10 +18,13 @@
  * @typedef {{size: number, mime_type: string, uploaded_at: string, original_filename: string, sha256: string | null,
  *   integrity?: "pending" | "verified" | "failed"}} Metadata
  * @typedef {{file_path: string, metadata: Metadata}} Stored
+ * @typedef {{url: string, expires_at: string}} Link
  * @typedef {(sentBytes: number, totalBytes: number) => void} OnProgress
+ * @typedef {{onProgress?: OnProgress, signal?: AbortSignal}} UploadOptions
  * @typedef {string | (() => string | Promise<string>)} Token
  *
- * @typedef {{part_number: number, size_bytes: number, method: string, url: string, headers: Record<string, string>}} Part
+ * @typedef {{part_number: number, size_bytes: number, method: string, url: string,
+ *   headers: Record<string, string>}} Part
  * @typedef {{upload_id: string, part_size_bytes: number, part_count: number, parts: Part[], state?: string}} Session
  * @typedef {(part: number, bytes: number) => void} Meter
  * @typedef {{service: Service, file: File, context: Context, meter: Meter, signal?: AbortSignal}} Job
@@ -36,7 +40,6 @@ const MAX_INLINE_BYTES = 4 * MIB;
 /** WebCrypto hashes only what is in memory as a whole. The service hashes what is larger. */
 const MAX_HASHED_BYTES = 64 * MIB;
 const PARTS_AT_ONCE = 4;
-const MAX_URLS_PER_REQUEST = 100;
 /** URLs live 15 minutes, and nothing is begun with an older one than this. */
 const FRESH_URL_MS = 10 * 60_000;
 /** With the pauses in between, a connection may be gone for a minute and a half. */
@@ -53,21 +56,21 @@ const SILENCE_MS = 60_000;
 export class StorageError extends Error {
   /**
    * @param {number} status The HTTP status; 0 if there was no answer.
-   * @param {string} code Stable: the service's, or `no_answer`, `part_refused` (by the bucket), or `http_502` and the like.
+   * @param {string} code Stable: the service's; `no_answer`; `part_refused`, by the bucket; or like `http_502`.
    * @param {string} detail For people.
-   * @param {Record<string, any>} [problem] The service's whole answer, with `max_bytes` of a 413 for instance.
+   * @param {Record<string, any>} [more] What else the service says, such as `max_bytes`.
    * @param {number} [retryAfter] Seconds.
    */
-  constructor(status, code, detail, problem = {}, retryAfter) {
+  constructor(status, code, detail, more = {}, retryAfter) {
     super(`${code}: ${detail}`);
     this.name = 'StorageError';
     this.status = status;
     this.code = code;
     this.detail = detail;
-    this.problem = problem;
+    this.more = more;
     this.retryAfter = retryAfter;
     /** What the operator finds it by. @type {string | undefined} */
-    this.requestId = problem.request_id;
+    this.requestId = more.request_id;
   }
 
   /** Whether the same request may succeed soon. */
@@ -84,21 +87,18 @@ export class Storage {
   /**
    * @param {object} options
    * @param {string} options.api Where the service is: `https://…/api/storage`.
-   * @param {Token} options.token The access token, or what gives one that is valid
-   *   now. It is asked before every request, since an upload may outlive a token.
+   * @param {Token} options.token The access token, or what gives one that is valid now: it is asked before every
+   *   request, since an upload may outlive a token.
    */
   constructor({ api, token }) {
     this.#service = new Service(api.replace(/\/+$/, ''), token);
   }
 
   /**
-   * Stores a file. If it fails, or `signal` aborts it, what was sent of a large file remains for a day: the next `upload`
-   * of the same file and context continues, `discard` gives it up.
-   * @param {File} file
-   * @param {Context} context
-   * @param {{onProgress?: OnProgress, signal?: AbortSignal}} [options] Progress only
-   *   rises. A file of which everything is sent is not yet stored: the service looks at it first.
-   * @returns {Promise<Stored>}
+   * Stores a file. If it fails, or `signal` aborts it, what was sent of a large file remains for a day: the next
+   * `upload` of the same file and context continues, `discard` gives it up. Progress only rises; a file of which
+   * everything is sent is not yet stored, since the service looks at it first.
+   * @type {(file: File, context: Context, options?: UploadOptions) => Promise<Stored>}
    */
   async upload(file, context, { onProgress, signal } = {}) {
     const service = this.#service;
@@ -114,32 +114,28 @@ export class Storage {
 
   /**
    * Gives up an upload that did not end. What is stored stays.
-   * @param {File} file
-   * @param {Context} context
+   * @type {(file: File, context: Context) => Promise<void>}
    */
   async discard(file, context) {
     const name = await sessionName(this.#service, file, context);
-    const id = sessions.get(name);
+    const id = sessions((storage) => storage.getItem(name));
     if (id) await this.#service.call('DELETE', `/uploads/${id}`).catch(undefinedIf(404));
-    sessions.delete(name);
+    sessions((storage) => storage.removeItem(name));
   }
 
   /**
-   * A link to a file, which works for whoever has it.
-   * @param {string} filePath
-   * @param {{expiresIn?: number, purpose?: "view" | "download"}} [options] Seconds, 60 to 900. Whether to open it in the
-   *   browser, where that is safe, or to save it.
-   * @returns {Promise<{url: string, expires_at: string}>}
+   * A link to a file, which works for whoever has it, for 60 to 900 seconds: to open it in the browser, where that is
+   * safe, or to save it.
+   * @type {(filePath: string, options?: {expiresIn?: number, purpose?: "view" | "download"}) => Promise<Link>}
    */
   signedUrl(filePath, { expiresIn, purpose } = {}) {
-    return this.#service.call('POST', '/signed-url', { json: { file_path: filePath, expires_in: expiresIn, purpose } });
+    const json = { file_path: filePath, expires_in: expiresIn, purpose };
+    return this.#service.call('POST', '/signed-url', { json });
   }
 
   /**
    * Hides a file, or removes it for good.
-   * @param {string} filePath
-   * @param {{hard?: boolean}} [options]
-   * @returns {Promise<{message: string}>}
+   * @type {(filePath: string, options?: {hard?: boolean}) => Promise<{message: string}>}
    */
   remove(filePath, { hard = false } = {}) {
     return this.#service.call('DELETE', '/delete', { json: { file_path: filePath, hard_delete: hard } });
@@ -147,8 +143,7 @@ export class Storage {
 
   /**
    * What is recorded about a file.
-   * @param {string} filePath
-   * @returns {Promise<Record<string, any>>}
+   * @type {(filePath: string) => Promise<Record<string, any>>}
    */
   metadata(filePath) {
     return this.#service.call('GET', `/metadata/${filePath.split('/').map(encodeURIComponent).join('/')}`);
@@ -159,8 +154,9 @@ export class Storage {
 class DirectUpload {
   /** The parts that nobody has begun to send. @type {number[]} */
   #queue = [];
-  /** The URLs that nothing was sent to. @type {Map<number, {at: number, parts: Promise<Part[]>}>} */
+  /** The parts that came with the session, until something is sent to their URLs. @type {Map<number, Part>} */
   #signed = new Map();
+  #signedAt = 0;
 
   /** @param {Job} job */
   constructor(job) {
@@ -171,20 +167,21 @@ class DirectUpload {
   async run() {
     const { service, file, context, signal } = this.job;
     const name = await sessionName(service, file, context);
-    const session = (await this.#resume(sessions.get(name))) ?? (await this.#begin());
+    const old = sessions((storage) => storage.getItem(name));
+    const session = (await this.#resume(old)) ?? (await this.#begin());
     const id = session.upload_id;
-    sessions.set(name, id);
+    sessions((storage) => storage.setItem(name, id));
     for (let round = 1; ; round++) {
       await this.#sendParts(session);
       try {
         // The key is the upload's: a page that continues gets the answer that the one before did not live to see.
         const options = { key: `complete-${id}`, signal, tries: TRIES_TO_COMPLETE };
         const stored = await service.call('POST', `/uploads/${id}/complete`, options);
-        sessions.delete(name);
+        sessions((storage) => storage.removeItem(name));
         return stored;
       } catch (error) {
         if (!(error instanceof StorageError) || error.code !== 'parts_missing' || round === TRIES) throw error;
-        this.#queue = error.problem.missing;
+        this.#queue = error.more.missing;
       }
     }
   }
@@ -198,7 +195,8 @@ class DirectUpload {
     const json = { ...context, filename: file.name, size_bytes: file.size, mime_type, sha256 };
     /** @type {Session} */
     const session = await service.call('POST', '/uploads', { json, signal });
-    this.#keep(session.parts.map((part) => part.part_number), Promise.resolve(session.parts));
+    this.#signed = new Map(session.parts.map((part) => [part.part_number, part]));
+    this.#signedAt = Date.now();
     this.#queue = Array.from({ length: session.part_count }, (_, index) => index + 1);
     return session;
   }
@@ -246,29 +244,15 @@ class DirectUpload {
     onSent(body.size);
   }
 
-  /**
-   * A part with a URL of which nobody else makes use. Whatever goes wrong, the next try has another: they are cheap.
-   * @type {(session: Session, number: number, signal: AbortSignal) => Promise<Part>}
-   */
+  /** @type {(session: Session, number: number, signal: AbortSignal) => Promise<Part>} */
   async #sign(session, number, signal) {
-    const isFresh = (/** @type {number} */ other) => Date.now() - (this.#signed.get(other)?.at ?? 0) < FRESH_URL_MS;
-    if (!isFresh(number)) {
-      const numbers = [number, ...this.#queue.filter((other) => !isFresh(other))].slice(0, MAX_URLS_PER_REQUEST);
-      const options = { json: { part_numbers: numbers }, signal };
-      const answer = this.job.service.once('POST', `/uploads/${session.upload_id}/parts`, options);
-      this.#keep(numbers, answer.then(({ parts }) => parts));
-    }
-    const parts = this.#signed.get(number)?.parts;
+    const signed = this.#signed.get(number);
+    // Whatever goes wrong with a URL, the next try has another: they are cheap.
     this.#signed.delete(number);
-    const part = (await parts)?.find((part) => part.part_number === number);
-    if (!part) throw new StorageError(0, 'no_answer', `There is no URL for part ${number}`);
-    return part;
-  }
-
-  /** @type {(numbers: number[], parts: Promise<Part[]>) => void} */
-  #keep(numbers, parts) {
-    for (const number of numbers) this.#signed.set(number, { at: Date.now(), parts });
-    parts.catch(() => numbers.forEach((number) => this.#signed.delete(number)));
+    if (signed && Date.now() - this.#signedAt < FRESH_URL_MS) return signed;
+    const options = { json: { part_numbers: [number] }, signal };
+    const { parts } = await this.job.service.once('POST', `/uploads/${session.upload_id}/parts`, options);
+    return parts[0];
   }
 
   /** @type {(session: Session, number: number) => Blob} */
@@ -304,9 +288,9 @@ class Service {
     const { status, text, retryAfter } = await send(method, this.api + path, headers, { body, signal, onSent });
     if (status === 200) return JSON.parse(text);
     // Lambda's own refusals are plain text.
-    const problem = text.startsWith('{') ? JSON.parse(text) : {};
-    const code = problem.code ?? (status === 413 ? 'too_large' : `http_${status}`);
-    throw new StorageError(status, code, problem.detail ?? text, problem, retryAfter);
+    const { code, detail, ...rest } = text.startsWith('{') ? JSON.parse(text) : {};
+    const known = status === 413 ? 'too_large' : `http_${status}`;
+    throw new StorageError(status, code ?? known, detail ?? `The service answered ${status}`, rest, retryAfter);
   }
 }
 
@@ -387,22 +371,15 @@ async function sessionName(service, file, context) {
   return `storage-upload:${await sha256Of(new TextEncoder().encode(what))}`;
 }
 
-/** The ids of uploads that did not end. A browser may refuse to keep them: then nothing is continued. */
-const sessions = {
-  /** @type {(name: string) => string | null} */
-  get: (name) => ifAllowed(() => localStorage.getItem(name)) ?? null,
-  /** @type {(name: string, id: string) => void} */
-  set: (name, id) => ifAllowed(() => localStorage.setItem(name, id)),
-  /** @type {(name: string) => void} */
-  delete: (name) => ifAllowed(() => localStorage.removeItem(name)),
-};
-
-/** @type {<T>(action: () => T) => T | undefined} */
-function ifAllowed(action) {
+/**
+ * The ids of uploads that did not end, in localStorage. A browser may refuse to keep them: then nothing is continued.
+ * @type {(action: (storage: globalThis.Storage) => string | null | void) => string | null}
+ */
+function sessions(action) {
   try {
-    return action();
+    return action(localStorage) ?? null;
   } catch {
-    return undefined;
+    return null;
   }
 }
 
