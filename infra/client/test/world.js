@@ -80,8 +80,9 @@ async function servePages(api) {
   });
   for (const port of [5173, 3000]) {
     server.listen(port, 'localhost');
-    const listening = await Promise.race([once(server, 'listening').then(() => true), once(server, 'error').then(() => false)]);
-    if (listening) return { server, origin: `http://localhost:${port}` };
+    // `once` rejects on an error.
+    const isFree = await once(server, 'listening').then(() => true, () => false);
+    if (isFree) return { server, origin: `http://localhost:${port}` };
   }
   throw new Error('ports 5173 and 3000 of localhost are in use: the stack lets no other origin call it');
 }
