@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { LARGE_MIB, MIB, smallFile, start, textFile, token } from './world.js';
+import { LARGE_MIB, MIB, smallFile, start, token, zipFile } from './world.js';
 
-const BUILD = { org_id: 'org-123', system: 'app-builder', object_type: 'build', object_id: 'app-101' };
+const APP = { org_id: 'org-123', system: 'app-builder', object_type: 'source', object_id: 'app-101' };
 const PDF = { org_id: 'org-123', system: 'workspace', object_type: 'pdf', object_id: 'doc-1' };
 /** What a test answers in the place of service or bucket, a page must be able to read. */
 const FOR_ANY_PAGE = { 'Access-Control-Allow-Origin': '*', 'Access-Control-Expose-Headers': '*' };
@@ -172,9 +172,9 @@ test('an aborted upload ends with the reason of its signal', SOON, async () => {
 });
 
 test('a large file goes to the bucket in parts, and its progress rises to its size', async () => {
-  const file = await textFile(world.folder, 'large.log', LARGE_MIB * MIB);
+  const file = await zipFile(world.folder, 'large.zip', LARGE_MIB * MIB);
   const page = await open(file);
-  const { stored, progress, error } = await upload(page, BUILD);
+  const { stored, progress, error } = await upload(page, APP);
   assert.equal(error, undefined);
   await assertHolds(page, stored, file);
   assertRisesTo(file.bytes, progress);
@@ -183,7 +183,7 @@ test('a large file goes to the bucket in parts, and its progress rises to its si
 });
 
 test('a new page continues what a closed one began, and sends no finished part again', async () => {
-  const file = await textFile(world.folder, 'continued.log', LARGE_MIB * MIB);
+  const file = await zipFile(world.folder, 'continued.zip', LARGE_MIB * MIB);
   const first = await open(file);
   const finished = [];
   first.on('requestfinished', (request) => {
@@ -198,7 +198,7 @@ test('a new page continues what a closed one began, and sends no finished part a
   });
   await meddle(first, (number) => (number > partCount / 2 ? new Promise(() => {}) : undefined));
   first.on('requestfinished', () => finished.length >= Math.floor(partCount / 2) && halfSent());
-  const ended = upload(first, BUILD).then(
+  const ended = upload(first, APP).then(
     ({ error }) => assert.fail(`it ended before half was sent: ${error?.message}`),
     () => {},
   );
@@ -207,7 +207,7 @@ test('a new page continues what a closed one began, and sends no finished part a
   assert.ok(finished.length > 0 && finished.length < partCount);
 
   const second = await open(file);
-  const { stored, progress, error } = await upload(second, BUILD);
+  const { stored, progress, error } = await upload(second, APP);
   assert.equal(error, undefined);
   await assertHolds(second, stored, file);
   assertRisesTo(file.bytes, progress);
@@ -216,28 +216,28 @@ test('a new page continues what a closed one began, and sends no finished part a
 });
 
 test('an upload that is discarded is not continued', SOON, async () => {
-  const file = await textFile(world.folder, 'discarded.log', 6 * MIB);
+  const file = await zipFile(world.folder, 'discarded.zip', 6 * MIB);
   const page = await open(file);
   const asked = [];
   page.on('request', (request) => {
     if (/\/uploads(\/[^/]+)?$/.test(request.url())) asked.push(request.method());
   });
   const sending = new Promise((resolve) => meddle(page, () => new Promise(resolve)));
-  const aborted = uploadUntilStopped(page, BUILD);
+  const aborted = uploadUntilStopped(page, APP);
   await sending;
   await page.evaluate(() => stop.abort());
   assert.equal(await aborted, 'AbortError');
   await page.unrouteAll({ behavior: 'ignoreErrors' });
   assert.equal(await page.evaluate(() => localStorage.length), 1);
-  await page.evaluate((context) => storage.discard(input.files[0], context), BUILD);
+  await page.evaluate((context) => storage.discard(input.files[0], context), APP);
   assert.equal(await page.evaluate(() => localStorage.length), 0);
-  const { stored } = await upload(page, BUILD);
+  const { stored } = await upload(page, APP);
   assert.equal(stored.metadata.sha256, file.sha256);
   assert.deepEqual(asked, ['POST', 'DELETE', 'POST']);
 });
 
 test('a part that fails twice is sent again', async () => {
-  const file = await textFile(world.folder, 'failing.log', 12 * MIB);
+  const file = await zipFile(world.folder, 'failing.zip', 12 * MIB);
   const page = await open(file);
   let failures = 0;
   await meddle(page, (number, route) => {
@@ -245,7 +245,7 @@ test('a part that fails twice is sent again', async () => {
     failures++;
     return route.abort('connectionreset');
   });
-  const { stored, progress, error } = await upload(page, BUILD);
+  const { stored, progress, error } = await upload(page, APP);
   assert.equal(error, undefined);
   assert.equal(failures, 2);
   assert.equal(stored.metadata.sha256, file.sha256);
@@ -253,7 +253,7 @@ test('a part that fails twice is sent again', async () => {
 });
 
 test('a URL that the bucket does not take any more is replaced', async () => {
-  const file = await textFile(world.folder, 'dead-url.log', 12 * MIB);
+  const file = await zipFile(world.folder, 'dead-url.zip', 12 * MIB);
   const page = await open(file);
   // What a URL that has run out meets, without the quarter of an hour: its signature is not taken.
   let dead;
@@ -266,29 +266,29 @@ test('a URL that the bucket does not take any more is replaced', async () => {
     url.searchParams.set('X-Amz-Signature', '0'.repeat(64));
     return route.continue({ url: url.href });
   });
-  const { stored, error } = await upload(page, BUILD);
+  const { stored, error } = await upload(page, APP);
   assert.equal(error, undefined);
   assert.equal(refused.length, 1);
   assert.equal(stored.metadata.sha256, file.sha256);
 });
 
 test('a part that the bucket did not keep is sent again', async () => {
-  const file = await textFile(world.folder, 'lost-part.log', 12 * MIB);
+  const file = await zipFile(world.folder, 'lost-part.zip', 12 * MIB);
   const page = await open(file);
   let lost = false;
   await meddle(page, (number, route) => {
-    if (number !== 3 || lost) return undefined;
+    if (number !== 2 || lost) return undefined;
     lost = true;
     return route.fulfill({ status: 200, headers: FOR_ANY_PAGE });
   });
-  const { stored, error } = await upload(page, BUILD);
+  const { stored, error } = await upload(page, APP);
   assert.equal(error, undefined);
   assert.ok(lost);
   assert.equal(stored.metadata.sha256, file.sha256);
 });
 
 test('a large file of a wrong type is refused with its code', async () => {
-  const page = await open(await textFile(world.folder, 'large-text.pdf', 6 * MIB));
+  const page = await open(await smallFile(world.folder, 'large-text.pdf', 'This is text.\n'.repeat(MIB / 2)));
   const { error } = await upload(page, PDF);
   assert.deepEqual([error.status, error.code], [400, 'file_type_mismatch']);
 });

@@ -9,6 +9,7 @@ import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { crc32 } from 'node:zlib';
 import { chromium } from 'playwright-core';
 
 const ROOT = new URL('../../../', import.meta.url);
@@ -87,17 +88,44 @@ async function servePages(api) {
   throw new Error('ports 5173 and 3000 of localhost are in use: the stack lets no other origin call it');
 }
 
-/** A file of text, of which no two parts are alike; its path and SHA-256. */
-export async function textFile(folder, name, bytes) {
+/** A ZIP of exactly so many bytes, of which no two parts are alike: one entry, not compressed. Its path and SHA-256. */
+export async function zipFile(folder, name, bytes) {
+  const entry = 'build.log';
+  const size = bytes - (30 + 46 + 2 * entry.length + 22);
+  const chunks = function* () {
+    for (let at = 0; at < size; at += MIB) yield Buffer.alloc(Math.min(MIB, size - at), `${at} of ${size} bytes\n`);
+  };
+  let crc = 0;
+  for (const chunk of chunks()) crc = crc32(chunk, crc);
+  // The fields that the two headers share (APPNOTE.TXT, 4.3.7 and 4.3.12): version, flags, method, time, date, and so on.
+  const fields = (fixed) => {
+    const shared = Buffer.alloc(26);
+    shared.writeUInt16LE(20, 0);
+    shared.writeUInt16LE(0x21, 8);
+    [crc, size, size].forEach((value, index) => shared.writeUInt32LE(value, 10 + 4 * index));
+    shared.writeUInt16LE(entry.length, 22);
+    return Buffer.concat([...fixed, shared]);
+  };
+  const local = Buffer.concat([fields([Buffer.from('PK\x03\x04')]), Buffer.from(entry)]);
+  const central = Buffer.concat([fields([Buffer.from('PK\x01\x02'), Buffer.from([20, 0])]), Buffer.alloc(14), Buffer.from(entry)]);
+  const end = Buffer.alloc(22);
+  end.write('PK\x05\x06');
+  end.writeUInt16LE(1, 8);
+  end.writeUInt16LE(1, 10);
+  end.writeUInt32LE(central.length, 12);
+  end.writeUInt32LE(local.length + size, 16);
+
   const path = join(folder, name);
   const file = createWriteStream(path);
   const hash = createHash('sha256');
-  for (let written = 0; written < bytes; ) {
-    const chunk = Buffer.alloc(Math.min(MIB, bytes - written), `built at ${written} of ${bytes} bytes\n`);
+  const write = async (chunk) => {
     hash.update(chunk);
     if (!file.write(chunk)) await once(file, 'drain');
-    written += chunk.length;
-  }
+  };
+  await write(local);
+  for (const chunk of chunks()) await write(chunk);
+  await write(central);
+  await write(end);
   file.end();
   await once(file, 'finish');
   return { path, bytes, sha256: hash.digest('hex') };
