@@ -97,7 +97,7 @@ export async function zipFile(folder, name, bytes) {
   };
   let crc = 0;
   for (const chunk of chunks()) crc = crc32(chunk, crc);
-  // The fields that the two headers share (APPNOTE.TXT, 4.3.7 and 4.3.12): version, flags, method, time, date, and so on.
+  // What the two headers share (APPNOTE.TXT, 4.3.7 and 4.3.12): version, flags, method, time, date, and so on.
   const fields = (fixed) => {
     const shared = Buffer.alloc(26);
     shared.writeUInt16LE(20, 0);
@@ -107,7 +107,8 @@ export async function zipFile(folder, name, bytes) {
     return Buffer.concat([...fixed, shared]);
   };
   const local = Buffer.concat([fields([Buffer.from('PK\x03\x04')]), Buffer.from(entry)]);
-  const central = Buffer.concat([fields([Buffer.from('PK\x01\x02'), Buffer.from([20, 0])]), Buffer.alloc(14), Buffer.from(entry)]);
+  const start = [Buffer.from('PK\x01\x02'), Buffer.from([20, 0])];
+  const central = Buffer.concat([fields(start), Buffer.alloc(14), Buffer.from(entry)]);
   const end = Buffer.alloc(22);
   end.write('PK\x05\x06');
   end.writeUInt16LE(1, 8);
