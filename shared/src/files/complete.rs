@@ -31,6 +31,8 @@ const LEASE: SignedDuration = SignedDuration::from_secs(30);
 /// Largest file whose hash is checked while the client waits: at 20 MB/s about the three seconds that a request has for
 /// it. Maintenance checks the others.
 const HASHED_AT_ONCE_BYTES: u64 = 64 << 20;
+/// Largest file that is held in memory, and so read once for its proof and its hash: what a form takes.
+const READ_AT_ONCE_BYTES: u64 = 4 << 20;
 /// Most part numbers that a refusal names.
 const MAX_NAMED_PARTS: usize = 100;
 
@@ -158,14 +160,20 @@ impl Files<'_> {
         let record = &session.record;
         let kind = kind_of(record).map_err(Stop::Refuse)?;
         let mut proof = PartialProof::new(kind, object.size).resume(session.checked);
-        let mut hash = None;
+        let (mut whole, mut hash) = (Vec::new(), None);
+        if object.size <= READ_AT_ONCE_BYTES {
+            let read = self.hashed(record, object, |bytes| whole.extend_from_slice(bytes)).await;
+            hash = Some(read.map_err(unread)?);
+        }
         loop {
             match proof.step().map_err(|error| Stop::Refuse(Problem::Content(error)))? {
                 Step::Proved => break,
+                Step::Fetch(_) if !whole.is_empty() => proof.insert(0, &whole),
+                Step::Stream { .. } if !whole.is_empty() => proof.stream(&whole),
                 Step::Fetch(ranges) => {
+                    let until = self.deadline.before_settling();
                     let read =
-                        self.app.spaces.read_ranges(&record.file_path, &object.etag, &ranges, self.deadline);
-                    let read = read.await;
+                        self.app.spaces.read_ranges(&record.file_path, &object.etag, &ranges, until).await;
                     session.checked = proof.checked();
                     for (offset, bytes) in read.map_err(unread)? {
                         proof.insert(offset, &bytes);

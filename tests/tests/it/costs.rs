@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use reqwest::Method;
@@ -49,7 +49,8 @@ impl Cost {
             let of_kind = tables.iter().filter(|seen| is_read(seen) == read);
             of_kind.map(consumed).fold(0.0, |sum, units| sum + units)
         };
-        Self { round_trips: tables.len() + bucket.len(), write_units: units(false), read_units: units(true) }
+        let times = || tables.iter().chain(&bucket).map(|seen| (seen.arrived, seen.answered.unwrap()));
+        Self { round_trips: sequential(times()), write_units: units(false), read_units: units(true) }
     }
 }
 
@@ -57,6 +58,21 @@ impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} | {} | {}", self.round_trips, self.write_units, self.read_units)
     }
+}
+
+/// How many of these follow each other: what begins before another was answered runs beside it.
+fn sequential(times: impl Iterator<Item = (Instant, Instant)>) -> usize {
+    let mut times: Vec<_> = times.collect();
+    times.sort_unstable();
+    let mut over: Option<Instant> = None;
+    let mut count = 0;
+    for (begun, answered) in times {
+        if over.is_none_or(|over| begun >= over) {
+            count += 1;
+        }
+        over = over.max(Some(answered));
+    }
+    count
 }
 
 fn is_read(seen: &Seen) -> bool {
@@ -159,6 +175,9 @@ async fn measured() -> BTreeMap<&'static str, Cost> {
     clients.delete(&file, true).await.ok();
     row("delete, hard", Cost::so_far(world));
 
+    with_keys(&clients, &mut row).await;
+    sessions(&clients, &mut row).await;
+
     let usual = |entry: Body| Body {
         device: AGENT.into(),
         path: Some(format!("accounting/receipt/{OBJECT}/20260126_153045_{NAME}")),
@@ -172,6 +191,62 @@ async fn measured() -> BTreeMap<&'static str, Cost> {
     assert_eq!(page.body["count"], 100);
     row("audit-logs, a page of 100", Cost::so_far(world));
     costs
+}
+
+/// What an idempotency key adds.
+async fn with_keys(clients: &Clients, row: &mut impl FnMut(&'static str, Cost)) {
+    let world = &clients.world;
+    let keyed = |method, path: &str, token: &str, key: &str| {
+        let request = world.request(method, path, token).header("user-agent", AGENT);
+        request.header("idempotency-key", key.to_owned())
+    };
+    Cost::so_far(world);
+    let upload = keyed(Method::POST, "receipt-upload", &clients.accountant, "upload");
+    let stored = world
+        .send(upload.multipart(clients.form("receipt-of-2026-01-26-gas-station-18.jpg", JPEG)))
+        .await
+        .ok()
+        .path();
+    row("upload, with an idempotency key", Cost::so_far(world));
+    let body = json!({ "file_path": stored });
+    let sign = || keyed(Method::POST, "signed-url", &clients.accountant, "sign").json(&body);
+    world.send(sign()).await.ok();
+    row("signed-url, with an idempotency key", Cost::so_far(world));
+    assert!(world.send(sign()).await.ok().headers.contains_key("idempotent-replayed"));
+    row("signed-url, replayed", Cost::so_far(world));
+    world.send(keyed(Method::DELETE, "delete", &clients.admin, "delete").json(&body)).await.ok();
+    row("delete, soft, with an idempotency key", Cost::so_far(world));
+}
+
+async fn sessions(clients: &Clients, row: &mut impl FnMut(&'static str, Cost)) {
+    let world = &clients.world;
+    let announced = json!({
+        "org_id": ORG, "system": "accounting", "object_type": "receipt", "object_id": USER,
+        "filename": NAME, "size_bytes": JPEG.len(), "mime_type": "image/jpeg",
+        "related_object_type": "invoice", "related_object_id": USER,
+    });
+    let mut ids = Vec::new();
+    for first in [true, false] {
+        let opened =
+            clients.send(Method::POST, "uploads", &clients.accountant, Some(announced.clone())).await.ok();
+        let cost = Cost::so_far(world);
+        if first {
+            row("uploads, opened", cost);
+        }
+        assert_eq!(world.put_part(&opened.body["parts"][0], JPEG).await, 200);
+        ids.push(opened.body["upload_id"].as_str().unwrap().to_owned());
+        Cost::so_far(world);
+    }
+    let to = |id: &str, rest: &str| format!("uploads/{id}{rest}");
+    let numbers = Some(json!({ "part_numbers": [1] }));
+    clients.send(Method::POST, &to(&ids[0], "/parts"), &clients.accountant, numbers).await.ok();
+    row("uploads, part URLs", Cost::so_far(world));
+    clients.send(Method::GET, &to(&ids[0], ""), &clients.accountant, None).await.ok();
+    row("uploads, shown", Cost::so_far(world));
+    clients.send(Method::POST, &to(&ids[0], "/complete"), &clients.accountant, None).await.ok();
+    row("uploads, completed", Cost::so_far(world));
+    clients.send(Method::DELETE, &to(&ids[1], ""), &clients.accountant, None).await.ok();
+    row("uploads, aborted", Cost::so_far(world));
 }
 
 #[tokio::test]
