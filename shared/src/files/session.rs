@@ -283,7 +283,9 @@ impl Files<'_> {
         }
         self.deadline.begin_effect()?;
         let record = &session.record;
-        attempt.details.reason = Some("aborted".into());
+        attempt.details.file_size = Some(record.file_size);
+        attempt.details.mime_type = Some(record.mime_type.clone());
+        attempt.details.reason = Some(SessionState::Aborted.name().into());
         let change = Change::Undo { record, ended: SessionState::Aborted };
         match attempt.finish(change, &Seed::default(), MEMORY).await {
             Ok(_) => {}
