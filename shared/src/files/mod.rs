@@ -2,7 +2,7 @@
 //! here, in an order in which the process may die between any two steps.
 //!
 //! Every act takes a value that exists only after it was allowed, and leaves its entry in the log through an
-//! [`Attempt`](crate::attempt::Attempt). Knows nothing of HTTP.
+//! [`Attempt`]. Knows nothing of HTTP.
 
 mod complete;
 mod find;
