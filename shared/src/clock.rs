@@ -1,5 +1,6 @@
 //! The one place that reads the clock.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +17,9 @@ const ANSWER_RESERVE: Duration = Duration::from_millis(300);
 
 /// What is kept between our answer and the moment at which Lambda ends the process.
 const LAMBDA_RESERVE: SignedDuration = SignedDuration::from_secs(1);
+
+/// The same for work that nobody waits for.
+const TASK_RESERVE: SignedDuration = SignedDuration::from_secs(10);
 
 /// The time now.
 #[must_use]
@@ -47,6 +51,29 @@ impl Stopwatch {
     }
 }
 
+/// Lets at most so many calls begin in any second.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    per_second: usize,
+    begun: VecDeque<Instant>,
+}
+
+impl Pace {
+    /// So many.
+    pub(crate) fn new(per_second: usize) -> Self {
+        Self { per_second, begun: VecDeque::new() }
+    }
+
+    /// How long the next call has to wait; it counts as begun then.
+    pub(crate) fn next(&mut self) -> Duration {
+        let now = Instant::now();
+        let free = if self.begun.len() < self.per_second { None } else { self.begun.pop_front() };
+        let at = free.map_or(now, |before| now.max(before + Duration::from_secs(1)));
+        self.begun.push_back(at);
+        at - now
+    }
+}
+
 /// When a request must have been answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(Instant);
@@ -62,6 +89,13 @@ impl Deadline {
         let lambda = invocation_end.duration_since(now()).saturating_sub(LAMBDA_RESERVE);
         let lambda = Duration::try_from(lambda).unwrap_or(Duration::ZERO);
         Self::after(lambda.min(REQUEST_LIMIT))
+    }
+
+    /// For work that nobody waits for, in an invocation that ends at `invocation_end`.
+    #[must_use]
+    pub fn for_task(invocation_end: Timestamp) -> Self {
+        let left = invocation_end.duration_since(now()).saturating_sub(TASK_RESERVE);
+        Self::after(Duration::try_from(left).unwrap_or(Duration::ZERO))
     }
 
     /// The moment `limit` from now.
@@ -100,5 +134,17 @@ impl Deadline {
     #[must_use]
     pub fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_second_sees_more_calls_than_it_may() {
+        let mut pace = Pace::new(2);
+        let waits: Vec<_> = (0..6).map(|_| pace.next().as_millis().div_ceil(100)).collect();
+        assert_eq!(waits, [0, 0, 10, 10, 20, 20]);
     }
 }

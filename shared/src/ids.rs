@@ -40,6 +40,12 @@ impl OrgId {
         id(text, "org_id").map(Self)
     }
 
+    /// Whom belongs what belongs to no organisation. No caller can have this id: it does not fit the grammar.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self("_".into())
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -78,6 +84,14 @@ pub enum UserId {
     Number(i64),
     /// Any text.
     Text(String),
+}
+
+impl UserId {
+    /// The service itself.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::Text("system".into())
+    }
 }
 
 impl fmt::Display for UserId {

@@ -14,6 +14,7 @@ pub mod http;
 pub mod idempotency;
 pub mod ids;
 pub mod logs;
+pub mod maintenance;
 mod partial;
 pub mod path;
 pub mod problem;
@@ -27,4 +28,4 @@ pub mod tables;
 pub mod unique;
 pub mod zip_rules;
 
-pub use run::run;
+pub use run::{Task, run, run_scheduled};

@@ -11,6 +11,9 @@
 //!                            ▼
 //!                         PURGED
 //! ```
+//!
+//! An object that has no row, or whose row says that it is gone, becomes a DELETED one (quarantine): so it is in nobody's
+//! way, and goes the way that every other goes.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -127,6 +130,9 @@ pub struct Record {
     /// Who deleted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_by: Option<UserId>,
+    /// When maintenance found the object, of which nobody had told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined_at: Option<Timestamp>,
 }
 
 impl Record {

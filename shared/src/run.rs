@@ -3,9 +3,13 @@
 use std::convert::Infallible;
 use std::process::ExitCode;
 
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use lambda_http::{Error, LambdaEvent, lambda_runtime, service_fn};
+use serde_json::Value;
 
 use crate::app::{App, StartError};
+use crate::clock::Deadline;
 use crate::config::{Config, ConfigError, LogConfig};
 use crate::http::{Configured, Endpoint, Event, Reply};
 use crate::logs;
@@ -17,14 +21,51 @@ use crate::logs;
 /// token settings are wrong does not start; why stands in the log, too.
 pub async fn run(endpoint: Endpoint) -> ExitCode {
     logs::init(&LogConfig::from_env());
-    let app = match configure(Config::from_env()) {
-        Ok(app) => app,
-        Err(error) => {
-            tracing::error!(reason = %error, "the function does not start");
-            return ExitCode::FAILURE;
-        }
-    };
-    match serve(&endpoint, &app).await {
+    match configure(Config::from_env()) {
+        Ok(app) => ended(serve(&endpoint, &app).await),
+        Err(error) => not_started(&error),
+    }
+}
+
+/// Work that a schedule asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Task {
+    /// The function's name.
+    pub name: &'static str,
+    /// Does it, until the deadline at most, and says what came of it. That stands in the log, too.
+    pub run: for<'a> fn(&'a App, Deadline) -> BoxFuture<'a, Value>,
+}
+
+/// Runs a task on Lambda, once for every event, whatever is in it. What it answers is the function's result.
+///
+/// One whose configuration is incomplete starts all the same, as [`run`] does, and fails each time.
+pub async fn run_scheduled(task: Task) -> ExitCode {
+    logs::init(&LogConfig::from_env());
+    match configure(Config::from_env()) {
+        Ok(app) => ended(serve_task(task, &app).await),
+        Err(error) => not_started(&error),
+    }
+}
+
+async fn serve_task(task: Task, app: &Configured) -> Result<(), Error> {
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
+        let app = app.as_ref().map_err(|_| "Storage service not properly configured")?;
+        let end =
+            i64::try_from(event.context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let result = (task.run)(app, Deadline::for_task(end.unwrap_or_default())).await;
+        tracing::info!(task = task.name, %result, "done");
+        Ok::<_, Error>(result)
+    }))
+    .await
+}
+
+fn not_started(error: &StartError) -> ExitCode {
+    tracing::error!(reason = %error, "the function does not start");
+    ExitCode::FAILURE
+}
+
+fn ended(result: Result<(), Error>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(reason = %error, "the function ends: no runtime API");

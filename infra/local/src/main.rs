@@ -1,17 +1,23 @@
-//! `cargo run`: the local stack. `cargo run -- token …`: a token for it.
+//! `cargo run`: the local stack. `cargo run -- token …`: a token for it. `cargo run -- maintain`: maintenance, now.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use local::gateway;
-use local::stack::{Options, Stack};
+use local::stack::{self, Options, Stack};
 use local::token::Identity;
+use shared::app::App;
 use shared::auth::Verifier;
+use shared::clock::{self, Deadline};
 use shared::config::DEVELOPMENT_JWT_SECRET;
 use shared::ids::OrgId;
+use shared::maintenance::{Maintenance, Options as MaintenanceOptions};
 use shared::secret::Secret;
+use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -29,6 +35,24 @@ struct Cli {
 enum Command {
     /// Print an access token for the running stack
     Token(Identity),
+    /// Run maintenance on the running stack, now, and say what it found
+    Maintain(Maintain),
+}
+
+#[derive(Args)]
+struct Maintain {
+    /// Only say what it would find
+    #[arg(long)]
+    dry_run: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    /// Port of the stack's S3
+    #[arg(long, default_value_t = 8788)]
+    s3_port: u16,
+    /// Port of the stack's DynamoDB
+    #[arg(long, default_value_t = 8789)]
+    dynamodb_port: u16,
 }
 
 #[derive(Args)]
@@ -53,6 +77,9 @@ struct Run {
 /// The stores are told what to refuse by the service itself: a condition that does not hold is its daily business.
 const DEFAULT_LOG: &str = "info,s3s=off,dynoxide=error";
 
+/// How long `maintain` may take: the person at the terminal decides.
+const MAINTENANCE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Settings of a deployment, which the local stack must not follow: they may point at production.
 const IGNORED: [&str; 3] = ["SPACES_", "DYNAMODB_ENDPOINT", "AWS_"];
 
@@ -62,6 +89,7 @@ async fn main() -> ExitCode {
     let secret = variable("JWT_SECRET").unwrap_or_else(|| DEVELOPMENT_JWT_SECRET.to_owned());
     let done = match cli.command {
         Some(Command::Token(identity)) => print_token(&identity, &secret),
+        Some(Command::Maintain(maintain)) => run_maintenance(&maintain, &secret).await,
         None => run(cli.run, secret).await,
     };
     match done {
@@ -80,6 +108,32 @@ fn print_token(identity: &Identity, secret: &str) -> Result<(), String> {
         .map_err(|error| format!("JWT_SECRET: {error}"))?;
     let token = identity.token(secret).map_err(|error| error.to_string())?;
     writeln!(io::stdout(), "{token}").map_err(|error| error.to_string())
+}
+
+async fn run_maintenance(maintain: &Maintain, jwt_secret: &str) -> Result<(), String> {
+    let s3 = running(maintain.s3_port, "--s3-port").await?;
+    let dynamodb = running(maintain.dynamodb_port, "--dynamodb-port").await?;
+    let app = App::new(&stack::config(s3, dynamodb, jwt_secret, None)).map_err(|error| error.to_string())?;
+    let options = MaintenanceOptions { dry_run: maintain.dry_run, ..MaintenanceOptions::default() };
+    let deadline = Deadline::after(MAINTENANCE_LIMIT);
+    let report = Maintenance::new(&app, clock::now(), deadline, options).run().await;
+    let text = match maintain.json {
+        true => serde_json::to_string_pretty(&report).map_err(|error| error.to_string())? + "\n",
+        false => report.to_string(),
+    };
+    write!(io::stdout(), "{text}").map_err(|error| error.to_string())?;
+    if report.complete { Ok(()) } else { Err("maintenance is not complete".into()) }
+}
+
+/// Where a store of the running stack answers.
+async fn running(port: u16, flag: &str) -> Result<SocketAddr, String> {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    match TcpStream::connect(address).await {
+        Ok(_) => Ok(address),
+        Err(_) => Err(format!(
+            "nothing listens on port {port}: start the stack with `cargo run`, or say its port with {flag}"
+        )),
+    }
 }
 
 async fn run(run: Run, jwt_secret: String) -> Result<(), String> {
@@ -107,7 +161,8 @@ async fn run(run: Run, jwt_secret: String) -> Result<(), String> {
         jwt_secret,
         policies,
     };
-    let stack = Stack::start(&options).await.map_err(|error| error.to_string())?;
+    let mut stack = Stack::start(&options).await.map_err(|error| error.to_string())?;
+    stack.maintain().map_err(|error| error.to_string())?;
     // Before anybody is told that it runs: from then on a signal means a clean stop.
     let stop_signal = stop_signal().map_err(|error| error.to_string())?;
     announce(&stack, &options).map_err(|error| error.to_string())?;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use dynoxide::Database;
 use serde_json::{Value, json};
 use shared::app::{App, StartError as AppError};
-use shared::clock::Deadline;
+use shared::clock::{self, Deadline};
 use shared::config::{Config, DEVELOPMENT_JWT_SECRET, SpacesConfig, TablesConfig, TokenConfig};
 use shared::http::{BASE_PATH, Configured};
+use shared::maintenance::{Maintenance, Options as MaintenanceOptions};
 use shared::secret::Secret;
 use shared::tables::StoreError;
 use thiserror::Error;
@@ -25,6 +26,10 @@ use crate::spaces::{ACCESS_KEY_ID, BUCKET, CorsRule, SECRET_ACCESS_KEY, Spaces};
 
 /// How long connections get to finish when the stack stops.
 const STOPPING_TIME: Duration = Duration::from_secs(2);
+/// How long maintenance waits between two runs.
+const MAINTENANCE_PERIOD: Duration = Duration::from_secs(60);
+/// How long one run may take: the deployed function's timeout.
+const MAINTENANCE_LIMIT: Duration = Duration::from_secs(290);
 /// How long the embedded stores get to set up their tables.
 const SETUP_TIME: Duration = Duration::from_secs(30);
 
@@ -170,30 +175,26 @@ impl Stack {
         });
     }
 
+    /// Runs maintenance every minute, as a schedule does for the deployed function.
+    ///
+    /// # Errors
+    /// [`StartError::App`]
+    pub fn maintain(&mut self) -> Result<(), StartError> {
+        let app = App::new(&self.config(DEVELOPMENT_JWT_SECRET, None))?;
+        let stopped = self.stopped();
+        self.servers.spawn(async move {
+            tokio::select! {
+                () = stopped => {}
+                () = maintain_for_ever(&app) => {}
+            }
+        });
+        Ok(())
+    }
+
     /// A function's configuration on this stack.
     #[must_use]
     pub fn config(&self, jwt_secret: &str, policies: Option<String>) -> Config {
-        Config {
-            spaces: SpacesConfig {
-                endpoint: format!("http://{}", self.s3),
-                region: "us-east-1".into(),
-                bucket: BUCKET.into(),
-                access_key: Secret::new(ACCESS_KEY_ID.into()),
-                secret_key: Secret::new(SECRET_ACCESS_KEY.into()),
-            },
-            tables: TablesConfig {
-                endpoint: Some(format!("http://{}", self.dynamodb)),
-                region: "us-east-1".into(),
-                records_table: "file_records".into(),
-                log_table: "storage_audit_logs".into(),
-                state_table: "storage_state".into(),
-                access_key_id: Secret::new(ACCESS_KEY_ID.into()),
-                secret_access_key: Secret::new(SECRET_ACCESS_KEY.into()),
-                session_token: None,
-            },
-            tokens: TokenConfig { secret: Secret::new(jwt_secret.into()), issuer: None, audience: None },
-            policies,
-        }
+        config(self.s3, self.dynamodb, jwt_secret, policies)
     }
 
     /// Where everything answers.
@@ -219,6 +220,43 @@ impl Stack {
         let mut stop = self.stop.subscribe();
         async move {
             let _ = stop.wait_for(|stop| *stop).await;
+        }
+    }
+}
+
+/// A function's configuration on the stack whose stores answer here.
+#[must_use]
+pub fn config(s3: SocketAddr, dynamodb: SocketAddr, jwt_secret: &str, policies: Option<String>) -> Config {
+    Config {
+        spaces: SpacesConfig {
+            endpoint: format!("http://{s3}"),
+            region: "us-east-1".into(),
+            bucket: BUCKET.into(),
+            access_key: Secret::new(ACCESS_KEY_ID.into()),
+            secret_key: Secret::new(SECRET_ACCESS_KEY.into()),
+        },
+        tables: TablesConfig {
+            endpoint: Some(format!("http://{dynamodb}")),
+            region: "us-east-1".into(),
+            records_table: "file_records".into(),
+            log_table: "storage_audit_logs".into(),
+            state_table: "storage_state".into(),
+            access_key_id: Secret::new(ACCESS_KEY_ID.into()),
+            secret_access_key: Secret::new(SECRET_ACCESS_KEY.into()),
+            session_token: None,
+        },
+        tokens: TokenConfig { secret: Secret::new(jwt_secret.into()), issuer: None, audience: None },
+        policies,
+    }
+}
+
+async fn maintain_for_ever(app: &App) {
+    loop {
+        tokio::time::sleep(MAINTENANCE_PERIOD).await;
+        let deadline = Deadline::after(MAINTENANCE_LIMIT);
+        let report = Maintenance::new(app, clock::now(), deadline, MaintenanceOptions::default()).run().await;
+        if !report.found.is_empty() || !report.complete {
+            tracing::info!("maintenance:\n{report}");
         }
     }
 }

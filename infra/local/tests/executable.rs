@@ -279,6 +279,28 @@ async fn what_keeps_it_from_starting_is_said_in_a_sentence() {
 }
 
 #[tokio::test]
+async fn maintenance_can_be_run_by_hand_on_a_running_stack() {
+    let stack = Running::ephemeral().await;
+    stack.upload(&token(&["--org", "org-1", "--user", "1", "--role", "admin"]).await).await;
+    let port = |name: &str| stack.address(name).rsplit(':').next().unwrap().to_owned();
+    let (s3, dynamodb) = (port("s3"), port("dynamodb"));
+    let ports = ["maintain", "--s3-port", &s3, "--dynamodb-port", &dynamodb];
+    let text = output(local(&[&ports[..], &["--dry-run"]].concat())).await;
+    assert!(text.status.success(), "{text:?}");
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.starts_with("Dry run: ") && text.ends_with("Nothing to do.\n"), "{text}");
+    let json = output(local(&[&ports[..], &["--json"]].concat())).await;
+    let report: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&report["complete"], &report["found"]), (&json!(true), &json!({})), "{report}");
+
+    stack.stop("-TERM").await;
+    let refused = output(local(&ports)).await;
+    assert_ne!(refused.status.code(), Some(0));
+    let stderr = String::from_utf8(refused.stderr).unwrap();
+    assert!(stderr.starts_with(&format!("error: nothing listens on port {s3}: start the stack")), "{stderr}");
+}
+
+#[tokio::test]
 async fn exported_settings_of_a_deployment_are_ignored_with_one_notice() {
     // Where nobody listens: whoever follows one of these settings fails.
     let closed = {

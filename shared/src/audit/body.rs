@@ -164,6 +164,7 @@ mod tests {
                 expires_in: Some(60),
                 sha256: Some(text()),
                 include_deleted: Some(true),
+                key: Some(text()),
                 mime_type: Some(text()),
                 object_id: Some(text()),
                 purpose: Some(text()),

@@ -60,6 +60,10 @@ actions! {
     AuditRead = "AUDIT_READ",
     /// The log was exported.
     AuditExport = "AUDIT_EXPORT",
+    /// A stored file was held against what is recorded about it.
+    Verify = "VERIFY",
+    /// An object that nobody recorded got a record, under which it is kept for a while and then removed.
+    Quarantine = "QUARANTINE",
 }
 
 impl fmt::Display for Action {
@@ -162,6 +166,9 @@ pub struct Details {
     /// Whether deleted records were asked for.
     #[serde(rename = "i", skip_serializing_if = "Option::is_none")]
     pub include_deleted: Option<bool>,
+    /// An object's key that is no file's path.
+    #[serde(rename = "k", skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// The stored media type.
     #[serde(rename = "m", skip_serializing_if = "Option::is_none")]
     pub mime_type: Option<String>,
@@ -183,7 +190,7 @@ pub struct Details {
     /// Upload session of a refused request, whose path nobody knows.
     #[serde(rename = "u", skip_serializing_if = "Option::is_none")]
     pub upload_id: Option<String>,
-    /// Why an upload was given up.
+    /// Why an upload was given up, or why the service did something by itself.
     #[serde(rename = "w", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

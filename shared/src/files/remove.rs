@@ -75,7 +75,7 @@ impl Files<'_> {
     }
 
     /// Behind the fence: the object goes, then the row says so.
-    async fn purge(&self, record: &Record, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
+    pub(crate) async fn purge(&self, record: &Record, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
         attempt.go_on(Action::Purge);
         self.app.spaces.delete(record, self.deadline).await?;
         match attempt.finish(Change::Purged { record }, &Seed::default(), MEMORY).await {

@@ -67,7 +67,7 @@ pub enum Reservation {
     /// The path is held.
     Held(Reserved),
     /// The request was done before, under the same idempotency key: this is the file.
-    Replayed(Box<Record>),
+    Replayed(Record),
 }
 
 /// A path that is held for one upload of somebody who may store there. Only [`Files::reserve`] makes one.
@@ -101,7 +101,7 @@ impl Files<'_> {
     ) -> Result<Record, Problem> {
         let reserved = match self.reserve(allowed, &file, attempt).await? {
             Reservation::Held(reserved) => reserved,
-            Reservation::Replayed(record) => return Ok(*record),
+            Reservation::Replayed(record) => return Ok(record),
         };
         let stored = self.put(&reserved, file.bytes, attempt).await?;
         self.commit_upload(reserved, stored, attempt).await
@@ -178,9 +178,7 @@ impl Files<'_> {
         let path = memory.seed.file_path.as_deref().and_then(|path| FilePath::parse(path).ok());
         let path = path.ok_or_else(|| Problem::Internal("a memory without its path".into()))?;
         let record = self.app.tables.record(&path, self.deadline).await?;
-        record
-            .map(|record| Reservation::Replayed(Box::new(record)))
-            .ok_or(Problem::NotFound(Absence::Missing))
+        record.map(Reservation::Replayed).ok_or(Problem::NotFound(Absence::Missing))
     }
 
     /// Stores the bytes of a reservation, or undoes it.
@@ -254,21 +252,23 @@ impl Files<'_> {
     /// Behind the fence: the object goes, and the row of what never was a file is closed. A failure is no harm: the row
     /// stays due, and maintenance closes it.
     pub(super) async fn clear(&self, record: &Record, stray: bool) {
+        if let Err(problem) = self.close(record, stray).await {
+            let cause = problem.reason();
+            tracing::warn!(upload_id = record.upload_id, cause, "a reservation is left to maintenance");
+        }
+    }
+
+    /// The same for whoever wants to know how it came out. A stray PUT may still arrive: then the row is not closed.
+    pub(crate) async fn close(&self, record: &Record, stray: bool) -> Result<(), Problem> {
         // First of all the parts, so that nothing can put them together any more.
         if let Some(multipart_id) = &record.multipart_id {
-            let aborted =
-                self.app.spaces.abort_multipart(&record.file_path, multipart_id, self.deadline).await;
-            if aborted.is_err() {
-                return;
-            }
+            self.app.spaces.abort_multipart(&record.file_path, multipart_id, self.deadline).await?;
         }
-        let removed = self.app.spaces.delete(record, self.deadline).await;
-        if !stray && removed.is_ok() {
-            let closed = self.app.tables.retire(record, self.deadline).await;
-            if let Err(error) = closed {
-                tracing::warn!(upload_id = record.upload_id, cause = %error, "a reservation is left to maintenance");
-            }
+        self.app.spaces.delete(record, self.deadline).await?;
+        if !stray {
+            self.app.tables.retire(record, self.deadline).await?;
         }
+        Ok(())
     }
 }
 
@@ -305,6 +305,7 @@ pub(super) fn pending(
         updated_at: now,
         deleted_at: None,
         deleted_by: None,
+        quarantined_at: None,
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! It neither decides whether something may be stored nor records it; see [`crate::files`].
 
-#[expect(dead_code, reason = "called by upload sessions and maintenance, which are being built")]
 mod listing;
 mod multipart;
 mod objects;
@@ -27,10 +26,9 @@ use crate::retry::Tries;
 
 pub(crate) use self::objects::NotStored;
 pub use self::objects::{Presentation, SignedUrl, Stored};
-#[expect(unused_imports, reason = "called by upload sessions and maintenance, which are being built")]
 pub(crate) use self::{
-    listing::{ListPage, ListedObject, ListedUpload, UploadsPage},
-    multipart::{Completion, Part, SignedPart},
+    listing::ListedUpload,
+    multipart::{Completion, Part},
     objects::Object,
     reading::ReadError,
 };

@@ -2,10 +2,10 @@
 
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
-use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{ConditionCheck, Put, TransactWriteItem, Update};
 use jiff::{SignedDuration, Timestamp};
 
-use super::records::{number, sweep_shard, text};
+use super::records::{number, sweep_shard, text, write};
 use super::{Names, state};
 use crate::clock;
 use crate::ids::UserId;
@@ -14,6 +14,8 @@ use crate::session::SessionState;
 
 /// How long a request may take to finish what it began before maintenance looks at it.
 const FINISHING_TIME: SignedDuration = SignedDuration::from_secs(60);
+/// How long what nobody can explain is kept.
+const QUARANTINE: SignedDuration = SignedDuration::from_hours(24 * 30);
 
 /// What happens to a record, together with its entry.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +60,22 @@ pub(crate) enum Change<'a> {
     Purged {
         /// As it was read.
         record: &'a Record,
+    },
+    /// The object of an ACTIVE or DELETED record was held against what is recorded.
+    Checked {
+        /// As it was read.
+        record: &'a Record,
+        /// What came of it.
+        integrity: Integrity,
+        /// The hash that was found.
+        sha256: Option<&'a str>,
+    },
+    /// An object of which nobody had told gets a record, DELETED from the beginning.
+    Quarantine {
+        /// The record to be.
+        record: &'a Record,
+        /// The upload of the row there, if there is one: a PURGED one.
+        over: Option<&'a str>,
     },
 }
 
@@ -132,6 +150,24 @@ impl Change<'_> {
                 .expression_attribute_values(":from", text(State::Purging.name()))
                 .expression_attribute_values(":mine", text(&record.upload_id))
                 .expression_attribute_values(":never", number(0)),
+            Self::Checked { record, integrity, sha256 } => {
+                let hash = if sha256.is_some() { ", sha256 = :sha256" } else { "" };
+                let update = on(record.state)
+                    .update_expression(format!(
+                        "SET #state = :to, updated_at = :now, integrity = :integrity{hash} REMOVE sweep, due"
+                    ))
+                    .if_as_read(record)
+                    .condition_expression(format!("{AS_READ} AND integrity = :was"))
+                    .expression_attribute_values(":was", text(record.integrity.name()))
+                    .expression_attribute_values(":integrity", text(integrity.name()));
+                match sha256 {
+                    Some(sha256) => update.expression_attribute_values(":sha256", text(sha256)),
+                    None => update,
+                }
+            }
+            Self::Quarantine { record, over } => {
+                return Ok(TransactWriteItem::builder().put(quarantine(record, over, table, now)?).build());
+            }
         };
         Ok(TransactWriteItem::builder().update(update.build()?).build())
     }
@@ -144,9 +180,32 @@ impl Change<'_> {
             | Self::Undo { record, .. }
             | Self::SoftDelete { record, .. }
             | Self::HardDelete { record, .. }
-            | Self::Purged { record } => Some(record),
+            | Self::Purged { record }
+            | Self::Checked { record, .. }
+            | Self::Quarantine { record, .. } => Some(record),
         }
     }
+}
+
+/// The row of an object that nobody had told of: due when its time is over.
+fn quarantine(record: &Record, over: Option<&str>, table: &str, now: Timestamp) -> Result<Put, BuildError> {
+    let mut row = write(record).map_err(BuildError::other)?;
+    row.extend([
+        ("context".to_owned(), text(record.deleted_context())),
+        ("context_sort".to_owned(), text(record.context_sort())),
+        ("sweep".to_owned(), text(sweep_shard(&record.file_path))),
+        ("due".to_owned(), number((now + QUARANTINE).as_millisecond())),
+    ]);
+    let put = Put::builder().table_name(table).set_item(Some(row));
+    match over {
+        None => put.condition_expression("attribute_not_exists(pk)"),
+        Some(upload_id) => put
+            .condition_expression("#state = :from AND upload_id = :mine")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":from", text(State::Purged.name()))
+            .expression_attribute_values(":mine", text(upload_id)),
+    }
+    .build()
 }
 
 /// The record is what was read: same state, same organisation, same version.

@@ -11,6 +11,7 @@ mod change;
 mod commit;
 mod failure;
 mod log;
+mod maintenance;
 mod records;
 mod schema;
 mod state;
@@ -28,6 +29,7 @@ pub(crate) use change::Change;
 pub use commit::{CommitError, Committed};
 pub use failure::StoreError;
 pub use log::{LogPage, LogQuery};
+pub(crate) use maintenance::{FileMark, SHARDS, Saved};
 pub(crate) use records::ReserveError;
 pub(crate) use state::{Claim, KeyWrite, OpenError};
 

@@ -47,7 +47,19 @@ impl Tables {
         path: &FilePath,
         deadline: Deadline,
     ) -> Result<Option<Record>, StoreError> {
-        let get = self.client.get_item().table_name(&self.names.records).key("pk", text(path.as_str()));
+        self.record_at(path.as_str(), deadline).await
+    }
+
+    /// The same for a key that need not be a path.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(crate) async fn record_at(
+        &self,
+        key: &str,
+        deadline: Deadline,
+    ) -> Result<Option<Record>, StoreError> {
+        let get = self.client.get_item().table_name(&self.names.records).key("pk", text(key));
         let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
         let found = within(deadline, || get.clone().send()).await?;
         found.item.map(read).transpose()
@@ -211,7 +223,7 @@ pub(super) fn read(row: Row) -> Result<Record, StoreError> {
     serde_dynamo::from_item(row).map_err(|_| StoreError::Broken("a file record is malformed".into()))
 }
 
-fn write(record: &Record) -> Result<Row, StoreError> {
+pub(super) fn write(record: &Record) -> Result<Row, StoreError> {
     serde_dynamo::to_item(record).map_err(|_| StoreError::Broken("a file record cannot be written".into()))
 }
 

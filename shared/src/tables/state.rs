@@ -2,8 +2,8 @@
 //! remember.
 //!
 //! Rows: `UPLOAD#{upload_id}` a session; `OPEN#{org}#{sub}` how many of a user's are open; `RESERVED#{org}` the bytes that an
-//! organisation's open sessions may become; `KEY#{hash}` a memory. The counters are raised in the transaction that creates
-//! a session and lowered in the one that ends it.
+//! organisation's open sessions may become; `KEY#{hash}` a memory; and `MAINTENANCE`, see `maintenance`. The counters are
+//! raised in the transaction that creates a session and lowered in the one that ends it.
 
 use std::time::Duration;
 

@@ -19,9 +19,13 @@ const ENDPOINTS: [Endpoint; 8] = [
 #[tokio::main]
 async fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();
+    if name == maintenance::TASK.name {
+        return shared::run_scheduled(maintenance::TASK).await;
+    }
     let Some(endpoint) = ENDPOINTS.into_iter().find(|endpoint| endpoint.name == name) else {
         let known = ENDPOINTS.map(|endpoint| endpoint.name).join(", ");
-        eprintln!("error: there is no function \"{name}\"; there are: {known}");
+        let task = maintenance::TASK.name;
+        eprintln!("error: there is no function \"{name}\"; there are: {known}, {task}");
         return ExitCode::FAILURE;
     };
     shared::run(endpoint).await

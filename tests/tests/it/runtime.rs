@@ -90,9 +90,7 @@ impl Function {
     /// Hands an event to the function and waits for what it makes of it.
     pub async fn invoke(&mut self, event: impl ToString) -> Outcome {
         self.events.send(event.to_string()).unwrap();
-        let answer = tokio::time::timeout(PATIENCE, self.answers.recv()).await;
-        let Ok(Some((kind, bytes))) = answer else { panic!("no answer; it wrote:\n{}", self.log()) };
-        let value: Value = serde_json::from_slice(&bytes).unwrap();
+        let (kind, value) = self.answer().await;
         if kind != "response" {
             return Outcome::Error(value);
         }
@@ -102,6 +100,18 @@ impl Function {
             headers: value["headers"].clone(),
             body: serde_json::from_str(text).unwrap_or_else(|_| text.into()),
         }
+    }
+
+    /// The same for a function that answers no request: its result, or its error.
+    pub async fn result(&mut self, event: &str) -> Value {
+        self.events.send(event.to_owned()).unwrap();
+        self.answer().await.1
+    }
+
+    async fn answer(&mut self) -> (String, Value) {
+        let answer = tokio::time::timeout(PATIENCE, self.answers.recv()).await;
+        let Ok(Some((kind, bytes))) = answer else { panic!("no answer; it wrote:\n{}", self.log()) };
+        (kind, serde_json::from_slice(&bytes).unwrap())
     }
 
     /// Waits for a process that ends by itself.
