@@ -229,7 +229,7 @@ async fn what_keeps_it_from_starting_is_said_in_a_sentence() {
     std::fs::write(at("file"), "").unwrap();
     for (folder, file, content) in [
         ("newer", "version", "3\n"),
-        ("broken", "version", "1"),
+        ("broken", "version", "2"),
         ("broken", "dynamodb.sqlite", "not a database"),
         ("broken-s3/spaces", "index.sqlite", "not a database"),
     ] {

@@ -17,6 +17,8 @@ pub(crate) const SHARDS: u8 = 16;
 /// Most keys of one `BatchGetItem`.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 const BATCH: usize = 100;
+/// Rows of a page: what a store that is busy reads within one attempt.
+const PAGE_ROWS: i32 = 500;
 /// Where maintenance's position stands in `storage_state`.
 const POSITION_ROW: &str = "MAINTENANCE";
 
@@ -106,6 +108,7 @@ impl Tables {
             .expression_attribute_values(":shard", text(format!("{shard:x}")))
             .expression_attribute_values(":now", number(now.as_millisecond()))
             .set_exclusive_start_key(after.map(mark).transpose()?)
+            .limit(PAGE_ROWS)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let page = within(deadline, || query.clone().send()).await?;
         let rows = page.items.unwrap_or_default().into_iter().map(read::<KeyOnly>);
@@ -162,6 +165,7 @@ impl Tables {
             .projection_expression("pk, #state, integrity, updated_at")
             .expression_attribute_names("#state", "state")
             .set_exclusive_start_key(after.map(mark).transpose()?)
+            .limit(PAGE_ROWS)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let page = within(deadline, || scan.clone().send()).await?;
         let files = page.items.unwrap_or_default().into_iter().map(read).collect::<Result<_, _>>()?;

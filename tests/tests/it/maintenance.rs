@@ -62,7 +62,7 @@ async fn all_damage_is_found_nothing_else_is_touched_and_a_second_run_finds_noth
     let mut to_find = all_damage(OF_EACH);
     to_find.retain(|kind, _| !matches!(kind, Kind::Verified | Kind::Damaged));
     to_find.insert(Kind::Unverified, 3 * OF_EACH as u64);
-    assert_eq!((dry.complete, dry.counts()), (true, to_find));
+    assert_eq!((dry.complete, dry.counts()), (true, to_find), "{dry}");
     assert_eq!(stored(&world).await, before, "a dry run changes nothing");
 
     let report = run(&app, now).await;
