@@ -101,7 +101,7 @@ impl<'a> Attempt<'a> {
         self.key.as_ref()
     }
 
-    /// The key is held by this request now, and released if it fails.
+    /// The key is held by this request now, or may be, and released if it fails.
     pub(crate) fn claimed(&mut self) {
         self.claimed = true;
     }

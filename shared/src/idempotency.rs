@@ -25,7 +25,7 @@ const MAX_KEY_BYTES: usize = 128;
 
 /// A key does not fit. The text may be shown to a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("Invalid Idempotency-Key: 1 to {MAX_KEY_BYTES} visible ASCII characters")]
+#[error("Invalid Idempotency-Key: one, of 1 to {MAX_KEY_BYTES} visible ASCII characters, without commas")]
 pub struct KeyError;
 
 /// What makes two requests the same one: the parsed fields, in the order in which the code names them. Never the raw bytes,
@@ -98,8 +98,9 @@ impl Key {
     /// # Errors
     /// [`KeyError`]
     pub fn new(caller: &Principal, route: &str, key: &str, request: Fingerprint) -> Result<Self, KeyError> {
-        let fits =
-            (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        // A function URL joins the values of several headers with commas: no key may look like two.
+        let fits = (1..=MAX_KEY_BYTES).contains(&key.len())
+            && key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
         if !fits {
             return Err(KeyError);
         }

@@ -164,7 +164,11 @@ impl Files<'_> {
                     attempt.claimed();
                     return Ok(Reservation::Held(Reserved(record)));
                 }
-                Err(ReserveError::Store(error)) => return Err(error.into()),
+                Err(ReserveError::Store(error)) => {
+                    // It may be ours all the same.
+                    attempt.claimed();
+                    return Err(error.into());
+                }
                 Err(ReserveError::KeyTaken) => return self.stored_before(attempt).await,
                 Err(ReserveError::Taken(row)) => may_take_another_name(&row, add_timestamp, tried)?,
             }

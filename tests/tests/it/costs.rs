@@ -75,11 +75,12 @@ fn sequential(times: impl Iterator<Item = (Instant, Instant)>) -> usize {
     count
 }
 
-fn is_read(seen: &Seen) -> bool {
+pub fn is_read(seen: &Seen) -> bool {
     ["GetItem", "Query"].contains(&seen.operation.as_str())
 }
 
-fn consumed(seen: &Seen) -> f64 {
+/// The units that DynamoDB says a request consumed.
+pub fn consumed(seen: &Seen) -> f64 {
     assert_eq!(seen.body["ReturnConsumedCapacity"], "TOTAL", "{} does not ask what it costs", seen.operation);
     let units = |capacity: &Value| capacity["CapacityUnits"].as_f64().unwrap();
     match &seen.answer["ConsumedCapacity"] {

@@ -20,6 +20,13 @@ pub enum Operation {
     /// Of a record in this state.
     HardDelete(&'static str),
     AuditLogs,
+    /// An upload session, opened.
+    Open,
+    /// URLs for a part of it.
+    Parts,
+    /// A session of so many parts, completed.
+    Complete(usize),
+    Abort,
     /// 403.
     Forbidden,
     /// 404.
@@ -56,6 +63,9 @@ impl Operation {
     ];
     pub const REFUSALS: &[Self] = &[Self::Forbidden, Self::Missing, Self::Taken, Self::WrongContent];
 
+    pub const SESSIONS: &[Self] =
+        &[Self::Open, Self::Parts, Self::Complete(1), Self::Complete(2), Self::Abort];
+
     /// Brings about what the operation needs.
     pub async fn prepare(self, lane: &Lane<'_>) -> Ready {
         let needs_file = matches!(
@@ -77,6 +87,25 @@ impl Operation {
                 lane.s3.fail("DELETE", 0, usize::MAX, Fault::AnswerXml(403, "AccessDenied"));
                 assert_eq!(lane.call(&delete(&file, true)).await.0.status, 500);
                 lane.heal().await;
+            }
+            Self::Parts | Self::Complete(_) | Self::Abort => {
+                let parts = if let Self::Complete(parts) = self { parts } else { 1 };
+                let opened = lane.call(&open(lane, &object, parts)).await.0.ok();
+                if let Self::Complete(_) = self {
+                    lane.world.put_all(&opened, &pdf(parts)).await;
+                }
+                lane.s3.take();
+                lane.dynamodb.take();
+                let id = opened.body["upload_id"].as_str().unwrap();
+                let (method, path, body) = match self {
+                    Self::Abort => (Method::DELETE, format!("uploads/{id}"), json!({})),
+                    Self::Parts => {
+                        (Method::POST, format!("uploads/{id}/parts"), json!({ "part_numbers": [1] }))
+                    }
+                    _ => (Method::POST, format!("uploads/{id}/complete"), json!({})),
+                };
+                let sent = Sent::json(method, &path, "member", &body);
+                return Ready { operation: self, sent, path: Some(opened.path()) };
             }
             _ => {}
         }
@@ -109,6 +138,7 @@ impl Operation {
             Self::Metadata => Sent::get(&format!("metadata/{file}"), "accountant"),
             Self::SoftDelete => delete(file, false),
             Self::HardDelete(_) => delete(file, true),
+            Self::Open | Self::Parts | Self::Complete(_) | Self::Abort => open(lane, object, 1),
             // About one file: without, every month there is would be a step of its own.
             Self::AuditLogs => Sent::get(&format!("audit-logs?file_path={file}"), "auditor"),
             Self::Forbidden => {
@@ -153,6 +183,7 @@ impl Operation {
     pub fn status_again(self) -> u16 {
         match self {
             Self::SoftDelete | Self::HardDelete(_) => 404,
+            Self::Abort => 409,
             other => other.status(),
         }
     }
@@ -169,6 +200,9 @@ impl Operation {
             Self::HardDelete("PURGING") => &[("PURGE", true)],
             Self::HardDelete(_) => &[("DELETE", true), ("PURGE", true)],
             Self::AuditLogs => &[("AUDIT_READ", true)],
+            Self::Open | Self::Parts => &[],
+            Self::Complete(_) => &[("UPLOAD", true)],
+            Self::Abort => &[("UPLOAD_ABORTED", true)],
             Self::Forbidden | Self::Missing => &[("SIGNED_URL_GENERATED", false)],
             Self::Taken | Self::WrongContent => &[("UPLOAD", false)],
         };
@@ -177,6 +211,26 @@ impl Operation {
 }
 
 impl Ready {
+    /// Requests about the same file, session or name, which somebody else may send at the same time.
+    pub fn competing(&self, lane: &Lane<'_>) -> Vec<Self> {
+        let ready = |operation, sent| Self { operation, sent, path: self.path.clone() };
+        if let Some(session) = self.sent.path.strip_prefix("uploads/") {
+            let id = session.split('/').next().unwrap();
+            let complete = Sent::json(Method::POST, &format!("uploads/{id}/complete"), "member", &json!({}));
+            let abort = Sent::json(Method::DELETE, &format!("uploads/{id}"), "member", &json!({}));
+            return vec![ready(Operation::Complete(1), complete), ready(Operation::Abort, abort)];
+        }
+        let Some(file) = &self.path else { return vec![ready(self.operation, self.sent.clone())] };
+        let object = file.split('/').nth(3).unwrap();
+        let sign = json!({ "file_path": file });
+        vec![
+            ready(Operation::Sign(None), Sent::json(Method::POST, "signed-url", "accountant", &sign)),
+            ready(Operation::SoftDelete, delete(file, false)),
+            ready(Operation::HardDelete("ACTIVE"), delete(file, true)),
+            ready(Operation::Taken, receipt(lane, object, "receipt.jpg", JPEG, "false")),
+        ]
+    }
+
     /// Whether what `action` stands for has happened to what is stored; none for actions that change nothing there.
     pub fn happened(&self, action: &str, before: &Stored, after: &Stored) -> Option<bool> {
         let state = |stored: &Stored| {
@@ -209,6 +263,23 @@ impl Ready {
 fn receipt(lane: &Lane<'_>, object: &str, name: &str, file: &[u8], add_timestamp: &str) -> Sent {
     let fields = [("org_id", lane.org.as_str()), ("object_id", object), ("add_timestamp", add_timestamp)];
     Sent::form("receipt-upload", "accountant", &fields, name, file)
+}
+
+/// A session for a PDF of so many parts.
+fn open(lane: &Lane<'_>, object: &str, parts: usize) -> Sent {
+    let body = json!({
+        "org_id": lane.org, "system": "workspace", "object_type": "pdf", "object_id": object,
+        "filename": "scan.pdf", "size_bytes": pdf(parts).len(), "mime_type": "application/pdf",
+    });
+    Sent::json(Method::POST, "uploads", "member", &body)
+}
+
+/// A PDF of so many parts, the last of which has as few bytes as it may.
+fn pdf(parts: usize) -> Vec<u8> {
+    const PART_BYTES: usize = 8 * 1024 * 1024;
+    let mut file = b"%PDF-1.7\n".to_vec();
+    file.resize(if parts == 1 { 2_000 } else { (parts - 1) * PART_BYTES + 1 }, b' ');
+    file
 }
 
 fn delete(path: &str, hard: bool) -> Sent {

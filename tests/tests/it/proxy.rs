@@ -11,7 +11,7 @@ use data_encoding::BASE64;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 /// A request that the functions made of a store.
@@ -61,6 +61,9 @@ pub enum Fault {
     AnswerXml(u16, &'static str),
     /// The store does what it is asked, and the proxy answers something else.
     AnswerAfter(u16, Value),
+    /// Whoever asks dies of it: the request gets here, and to the store if it is to be `done`; then the test is told, and
+    /// once it has let go the connection is closed.
+    Last { done: bool, reached: Arc<Notify>, release: watch::Receiver<bool> },
 }
 
 impl Fault {
@@ -87,6 +90,9 @@ impl Fault {
 
 type Matches = Box<dyn Fn(&Seen) -> bool + Send>;
 
+/// What becomes of a request; several proxies may follow one.
+pub type Script = Arc<dyn Fn(&Seen) -> Option<Fault> + Send + Sync>;
+
 struct Rule {
     matches: Matches,
     fault: Fault,
@@ -102,6 +108,7 @@ struct State {
     /// How many were taken before those.
     taken: usize,
     rules: Vec<Rule>,
+    script: Option<Script>,
     /// Requests that have not come to their end yet.
     passing: usize,
 }
@@ -158,9 +165,16 @@ impl Proxy {
         self.state.lock().unwrap().rules.push(Rule { matches: Box::new(matches), fault, after, times });
     }
 
+    /// Has every request's fate decided by a script.
+    pub fn follow(&self, script: Script) {
+        self.state.lock().unwrap().script = Some(script);
+    }
+
     /// The wire is whole again.
     pub fn heal(&self) {
-        self.state.lock().unwrap().rules.clear();
+        let mut state = self.state.lock().unwrap();
+        state.rules.clear();
+        state.script = None;
     }
 
     /// What was seen since the last call.
@@ -230,7 +244,8 @@ async fn pass(
     };
     let (index, fault) = {
         let mut state = state.lock().unwrap();
-        let fault = state.rules.iter_mut().find_map(|rule| rule.apply(&seen));
+        let scripted = state.script.as_ref().and_then(|script| script(&seen));
+        let fault = scripted.or_else(|| state.rules.iter_mut().find_map(|rule| rule.apply(&seen)));
         state.seen.push(seen);
         (state.taken + state.seen.len() - 1, fault)
     };
@@ -240,6 +255,14 @@ async fn pass(
         Some(Fault::Reset) => return Err(Closed),
         Some(Fault::CutAfterSending) => {
             forward().await;
+            return Err(Closed);
+        }
+        Some(Fault::Last { done, reached, mut release }) => {
+            if done {
+                forward().await;
+            }
+            reached.notify_one();
+            let _ = release.wait_for(|released| *released).await;
             return Err(Closed);
         }
         Some(Fault::Delay(time)) => {

@@ -46,8 +46,9 @@ fn parse(answer: &str) -> Answer {
         let (name, value) = line.split_once(": ").unwrap();
         headers.append(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
     }
+    let bytes = body.as_bytes().to_vec();
     let body = serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned()));
-    Answer { status: StatusCode::try_from(status).unwrap(), headers, body }
+    Answer { status: StatusCode::try_from(status).unwrap(), headers, body, bytes }
 }
 
 /// The boundary of [`Multipart`].

@@ -89,7 +89,7 @@ impl Function {
 
     /// Hands an event to the function and waits for what it makes of it.
     pub async fn invoke(&mut self, event: impl ToString) -> Outcome {
-        self.events.send(event.to_string()).unwrap();
+        self.hand(event);
         let (kind, value) = self.answer().await;
         if kind != "response" {
             return Outcome::Error(value);
@@ -104,7 +104,7 @@ impl Function {
 
     /// The same for a function that answers no request: its result, or its error.
     pub async fn result(&mut self, event: &str) -> Value {
-        self.events.send(event.to_owned()).unwrap();
+        self.hand(event);
         self.answer().await.1
     }
 
@@ -112,6 +112,16 @@ impl Function {
         let answer = tokio::time::timeout(PATIENCE, self.answers.recv()).await;
         let Ok(Some((kind, bytes))) = answer else { panic!("no answer; it wrote:\n{}", self.log()) };
         (kind, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    /// Hands an event to the function.
+    pub fn hand(&self, event: impl ToString) {
+        self.events.send(event.to_string()).unwrap();
+    }
+
+    /// Kills the process (SIGKILL) and waits until it is gone.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
     }
 
     /// Waits for a process that ends by itself.
