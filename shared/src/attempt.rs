@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use crate::audit::{Action, Actor, Details, Event, Outcome, Related};
 use crate::clock::{self, Deadline};
 use crate::idempotency::{Key, Memory, Seed};
 use crate::path::FilePath;
 use crate::problem::Problem;
 use crate::tables::{Change, CommitError, Committed, KeyWrite, Tables};
+
+/// How long a request with several changes holds its idempotency key: longer than any request lives.
+const CLAIM: SignedDuration = SignedDuration::from_secs(30);
 
 /// One action on its way into the log.
 #[derive(Debug)]
@@ -80,6 +85,19 @@ impl<'a> Attempt<'a> {
         self.commit(change, None, Outcome::Success).await
     }
 
+    /// The same for the first change of a request that has others to come: the idempotency key is held until they are made.
+    ///
+    /// # Errors
+    /// [`CommitError`]
+    pub(crate) async fn begin(&mut self, change: Change<'_>) -> Result<Committed, CommitError> {
+        let key = self.key.clone();
+        let until = (clock::now() + CLAIM).as_millisecond();
+        let claim = key.as_ref().map(|key| KeyWrite::Claim { key, until });
+        let begun = self.commit(change, claim, Outcome::Success).await;
+        self.claimed |= matches!(begun, Ok(_) | Err(CommitError::InDoubt(_)));
+        begun
+    }
+
     /// The same for the last change of a request, with which it is done: the idempotency key remembers what the answer is
     /// made from, for as long as the answer is good.
     ///
@@ -94,6 +112,16 @@ impl<'a> Attempt<'a> {
         let key = self.key.clone();
         let answered = key.as_ref().map(|key| KeyWrite::Answered { key, seed, life });
         self.commit(change, answered, Outcome::Success).await
+    }
+
+    /// Lets the key remember an answer whose last change somebody else made.
+    ///
+    /// # Errors
+    /// What the table answers.
+    pub(crate) async fn remember(&self, seed: &Seed, life: Duration) -> Result<(), Problem> {
+        let Some(key) = &self.key else { return Ok(()) };
+        let remembered = self.tables.remember(key, seed, life, clock::now(), self.deadline).await;
+        Ok(remembered.map(drop)?)
     }
 
     /// The caller's idempotency key.

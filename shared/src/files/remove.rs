@@ -59,14 +59,17 @@ impl Files<'_> {
                 }
             }
             let change = Change::HardDelete { record, by: found.principal().user_id() };
-            match attempt.succeed(change).await {
+            match attempt.begin(change).await {
                 Ok(_) => {
                     return match self.purge(record, attempt).await {
                         // Somebody else finished what this request began, and has the entry of it.
-                        Err(Problem::NotFound(Absence::Changed)) => Ok(()),
+                        Err(Problem::NotFound(Absence::Changed)) => {
+                            attempt.remember(&Seed::default(), MEMORY).await
+                        }
                         purged => purged,
                     };
                 }
+                Err(CommitError::KeyTaken) => return taken(attempt).await.map(drop),
                 Err(CommitError::Conflict) => found = self.read_again(found).await?,
                 Err(error) => return Err(error.into()),
             }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::SignedDuration;
 use reqwest::Method;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use shared::auth::ReadLog;
 use shared::clock::{self, Deadline};
 use shared::content;
 use shared::ids::{OrgId, UserId};
+use shared::maintenance::{Kind, Maintenance, Options};
 use shared::path::{FilePath, Place};
 use shared::problem::{Absence, Problem};
 
@@ -76,7 +78,7 @@ fn sequential(times: impl Iterator<Item = (Instant, Instant)>) -> usize {
 }
 
 pub fn is_read(seen: &Seen) -> bool {
-    ["GetItem", "Query"].contains(&seen.operation.as_str())
+    ["GetItem", "Query", "Scan", "BatchGetItem"].contains(&seen.operation.as_str())
 }
 
 /// The units that DynamoDB says a request consumed.
@@ -217,6 +219,9 @@ async fn with_keys(clients: &Clients, row: &mut impl FnMut(&'static str, Cost)) 
     row("signed-url, replayed", Cost::so_far(world));
     world.send(keyed(Method::DELETE, "delete", &clients.admin, "delete").json(&body)).await.ok();
     row("delete, soft, with an idempotency key", Cost::so_far(world));
+    let body = json!({ "file_path": stored, "hard_delete": true });
+    world.send(keyed(Method::DELETE, "delete", &clients.admin, "hard").json(&body)).await.ok();
+    row("delete, hard, with an idempotency key", Cost::so_far(world));
 }
 
 async fn sessions(clients: &Clients, row: &mut impl FnMut(&'static str, Cost)) {
@@ -248,6 +253,19 @@ async fn sessions(clients: &Clients, row: &mut impl FnMut(&'static str, Cost)) {
     row("uploads, completed", Cost::so_far(world));
     clients.send(Method::DELETE, &to(&ids[1], ""), &clients.accountant, None).await.ok();
     row("uploads, aborted", Cost::so_far(world));
+
+    let app = App::new(&world.config).unwrap();
+    let later = clock::now() + SignedDuration::from_hours(48);
+    let maintain =
+        || Maintenance::new(&app, later, Deadline::after(Duration::from_secs(60)), Options::default()).run();
+    assert_eq!(maintain().await.count(Kind::Failed), 0);
+    Cost::so_far(world);
+    assert!(maintain().await.found.is_empty());
+    row("maintenance, with a comparison, finding nothing", Cost::so_far(world));
+    clients.send(Method::POST, "uploads", &clients.accountant, Some(announced)).await.ok();
+    Cost::so_far(world);
+    assert_eq!(maintain().await.count(Kind::ExpiredUpload), 1);
+    row("maintenance, the same, ending one lapsed upload", Cost::so_far(world));
 }
 
 #[tokio::test]
