@@ -189,10 +189,13 @@ impl Change<'_> {
 
 /// The row of an object that nobody had told of: due when its time is over.
 fn quarantine(record: &Record, over: Option<&str>, table: &str, now: Timestamp) -> Result<Put, BuildError> {
+    /// Longest sort key. <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
+    const MAX_SORT_BYTES: usize = 1024;
     let mut row = write(record).map_err(BuildError::other)?;
+    let sort = record.context_sort();
     row.extend([
         ("context".to_owned(), text(record.deleted_context())),
-        ("context_sort".to_owned(), text(record.context_sort())),
+        ("context_sort".to_owned(), text(&sort[..sort.floor_char_boundary(MAX_SORT_BYTES)])),
         ("sweep".to_owned(), text(sweep_shard(&record.file_path))),
         ("due".to_owned(), number((now + QUARANTINE).as_millisecond())),
     ]);
