@@ -14,26 +14,11 @@ fn token(role: &str) -> String {
 }
 
 /// A recorded event, with a token for this role in it.
-fn recorded(name: &str, role: &str) -> Value {
+pub fn recorded(name: &str, role: &str) -> Value {
     let path = format!("{}/fixtures/events/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let host = "abcdefghijklmnopqrstuvwxyz012345.lambda-url.us-east-1.on.aws";
     serde_json::from_str(&text.replace("{token}", &token(role)).replace("{host}", host)).unwrap()
-}
-
-/// A form as an event's body.
-fn form(file_name: &str, media_type: &str, file: &[u8], fields: &[(&str, &str)]) -> String {
-    let head = format!(
-        "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{file_name}\"\r\nContent-Type: {media_type}\r\n\r\n"
-    );
-    let mut body = head.into_bytes();
-    body.extend_from_slice(file);
-    for (name, value) in fields {
-        let part = format!("\r\n--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}");
-        body.extend_from_slice(part.as_bytes());
-    }
-    body.extend_from_slice(b"\r\n--b--\r\n");
-    data_encoding::BASE64.encode(&body)
 }
 
 #[tokio::test]
@@ -200,53 +185,4 @@ async fn a_function_that_does_not_exist_is_not_started() {
     let (status, log) = Function::start("uplaod", &[]).await.ended().await;
     assert!(!status.success());
     assert!(log.starts_with("error: there is no function \"uplaod\"; there are: upload, "), "{log}");
-}
-
-#[tokio::test]
-async fn an_upload_of_four_mebibytes_takes_less_than_64_mebibytes() {
-    const LIMIT_KIB: u64 = 64 * 1024;
-    let world = World::start().await;
-    let mut upload = Function::start("receipt-upload", &environment(&world)).await;
-    let event = |file_name: &str, media_type: &str, file: &[u8]| {
-        let mut event = recorded("http-api-stage-post-base64", "accountant");
-        event["headers"]["content-type"] = "multipart/form-data; boundary=b".into();
-        event["body"] = form(file_name, media_type, file, &[("org_id", ORG), ("object_id", "1")]).into();
-        event
-    };
-    upload.invoke(event("small.jpg", "image/jpeg", JPEG)).await.ok();
-    let before = upload.peak_memory_kib();
-    let mut jpeg = vec![0xa5; 4 * 1024 * 1024];
-    jpeg[..JPEG.len()].copy_from_slice(JPEG);
-    let stored = upload.invoke(event("large.jpg", "image/jpeg", &jpeg)).await.ok();
-    assert_eq!(stored["metadata"]["size"], 4 * 1024 * 1024);
-    let peak = upload.peak_memory_kib();
-    println!("peak memory: {before} KiB after a small upload, {peak} KiB after 4 MiB");
-    assert!(peak < LIMIT_KIB, "{peak} KiB after an upload of 4 MiB, {before} KiB before");
-}
-
-#[tokio::test]
-async fn a_hostile_zip_takes_no_more_memory_than_its_own_size() {
-    // 42.zip's kind: 64 KiB entries that say they unfold to gigabytes, many of them, in a directory of 4 MiB.
-    let mut zip = Vec::new();
-    while zip.len() < 4 * 1024 * 1024 - 100 {
-        let name = format!("{:08}", zip.len());
-        zip.extend_from_slice(b"PK\x01\x02\x14\x00\x14\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00");
-        zip.extend_from_slice(&[0x10, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f, 8, 0, 0, 0, 0, 0]);
-        zip.extend_from_slice(&[0; 12]);
-        zip.extend_from_slice(name.as_bytes());
-    }
-    let directory = u32::try_from(zip.len()).unwrap().to_le_bytes();
-    zip.extend_from_slice(b"PK\x05\x06\x00\x00\x00\x00\xff\xfe\xff\xfe");
-    zip.extend_from_slice(&directory);
-    zip.extend_from_slice(&[0; 6]);
-
-    let world = World::start().await;
-    let mut upload = Function::start("app-zip-upload", &environment(&world)).await;
-    let mut event = recorded("function-url-post-zip", "developer");
-    event["headers"]["content-type"] = "multipart/form-data; boundary=b".into();
-    event["body"] = form("app.zip", "application/zip", &zip, &[("org_id", ORG), ("object_id", "1")]).into();
-    upload.invoke(event).await.refused(400, "invalid_zip");
-    let peak = upload.peak_memory_kib();
-    println!("peak memory: {peak} KiB after a hostile ZIP");
-    assert!(peak < 64 * 1024, "{peak} KiB");
 }

@@ -24,6 +24,7 @@ mod log_lines;
 mod log_rows;
 mod log_table;
 mod maintenance;
+mod memory;
 mod names;
 mod operation;
 mod outcomes;
