@@ -25,7 +25,8 @@
  *
  * @typedef {{part_number: number, size_bytes: number, method: string, url: string,
  *   headers: Record<string, string>}} Part
- * @typedef {{upload_id: string, part_size_bytes: number, part_count: number, parts: Part[], state?: string}} Session
+ * @typedef {{upload_id: string, file_path: string, part_size_bytes: number, part_count: number, parts: Part[],
+ *   state?: string}} Session
  * @typedef {(part: number, bytes: number) => void} Meter
  * @typedef {{service: Service, file: File, context: Context, meter: Meter, signal?: AbortSignal}} Job
  * @typedef {{signal?: AbortSignal, onSent?: (bytes: number) => void}} Watch
@@ -48,7 +49,7 @@ const TRIES = 8;
 const TRIES_TO_COMPLETE = 30;
 const MAX_PAUSE_MS = 30_000;
 /** Who is told to come back later than this must decide whether to. */
-const MAX_RETRY_AFTER_SECONDS = 60;
+const MAX_RETRY_AFTER_SECONDS = 30;
 /** A connection on which nothing moves for so long is dead, even if the browser has not noticed. */
 const SILENCE_MS = 60_000;
 
@@ -119,7 +120,8 @@ export class Storage {
   async discard(file, context) {
     const name = await sessionName(this.#service, file, context);
     const id = sessions((storage) => storage.getItem(name));
-    if (id) await this.#service.call('DELETE', `/uploads/${id}`).catch(undefinedIf(404));
+    // What has ended needs no end: 409.
+    if (id) await this.#service.call('DELETE', `/uploads/${id}`).catch(undefinedIf(404, 409));
     sessions((storage) => storage.removeItem(name));
   }
 
@@ -208,6 +210,12 @@ class DirectUpload {
     // The upload of whoever used this browser before is none of this user's.
     const session = await service.call('GET', `/uploads/${id}`, { signal }).catch(undefinedIf(403, 404));
     if (!['open', 'completing', 'stored'].includes(session?.state)) return undefined;
+    if (session.state === 'stored') {
+      // It may have been deleted since: then this is a new upload.
+      const path = session.file_path.split('/').map(encodeURIComponent).join('/');
+      const there = await service.call('GET', `/metadata/${path}`, { signal }).catch(undefinedIf(403, 404));
+      if (!there) return undefined;
+    }
     const there = new Map(session.parts.map((/** @type {Part} */ part) => [part.part_number, part.size_bytes]));
     for (let number = 1; number <= session.part_count; number++) {
       const { size } = this.#slice(session, number);
@@ -250,7 +258,8 @@ class DirectUpload {
     // Whatever goes wrong with a URL, the next try has another: they are cheap.
     this.#signed.delete(number);
     if (signed && Date.now() - this.#signedAt < FRESH_URL_MS) return signed;
-    const options = { json: { part_numbers: [number] }, signal };
+    // Signing has no effect: a key would only cost.
+    const options = { json: { part_numbers: [number] }, key: '', signal };
     const { parts } = await this.job.service.once('POST', `/uploads/${session.upload_id}/parts`, options);
     return parts[0];
   }
@@ -282,7 +291,7 @@ class Service {
     const token = typeof this.token === 'function' ? await this.token() : this.token;
     /** @type {[string, string][]} */
     const headers = [['Authorization', `Bearer ${token}`]];
-    if (method !== 'GET') headers.push(['Idempotency-Key', key]);
+    if (method !== 'GET' && key) headers.push(['Idempotency-Key', key]);
     if (json) headers.push(['Content-Type', 'application/json']);
     const body = json ? JSON.stringify(json) : form;
     const { status, text, retryAfter } = await send(method, this.api + path, headers, { body, signal, onSent });
@@ -311,7 +320,8 @@ function send(method, url, headers, { body, signal, onSent }) {
       clearTimeout(silence);
       signal?.removeEventListener('abort', abort);
       const { status, responseText: text } = request;
-      const retryAfter = parseInt(request.getResponseHeader('Retry-After') ?? '', 10);
+      // Of the bucket's answers browsers show no such header, and complain about pages that ask.
+      const retryAfter = status >= 400 ? parseInt(request.getResponseHeader('Retry-After') ?? '', 10) : NaN;
       if (status > 0) resolve({ status, text, retryAfter: retryAfter >= 0 ? retryAfter : undefined });
       else if (signal?.aborted) reject(signal.reason);
       else reject(new StorageError(0, 'no_answer', 'The connection failed, or the file can no longer be read'));

@@ -2,17 +2,12 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
-
 use crate::audit::{Action, Actor, Details, Event, Outcome, Related};
 use crate::clock::{self, Deadline};
 use crate::idempotency::{Key, Memory, Seed};
 use crate::path::FilePath;
 use crate::problem::Problem;
 use crate::tables::{Change, CommitError, Committed, KeyWrite, Tables};
-
-/// How long a request with several changes holds its idempotency key: longer than any request lives.
-const CLAIM: SignedDuration = SignedDuration::from_secs(30);
 
 /// One action on its way into the log.
 #[derive(Debug)]
@@ -24,6 +19,8 @@ pub struct Attempt<'a> {
     settled: bool,
     /// Whether the idempotency key is held for as long as this runs.
     claimed: bool,
+    /// Whether the idempotency key remembers the answer.
+    answered: bool,
     replayed: bool,
     key: Option<Key>,
     /// What is tried.
@@ -47,6 +44,7 @@ impl<'a> Attempt<'a> {
             recorded: false,
             settled: false,
             claimed: false,
+            answered: false,
             replayed: false,
             key: None,
             action,
@@ -85,20 +83,7 @@ impl<'a> Attempt<'a> {
         self.commit(change, None, Outcome::Success).await
     }
 
-    /// The same for the first change of a request that has others to come: the idempotency key is held until they are made.
-    ///
-    /// # Errors
-    /// [`CommitError`]
-    pub(crate) async fn begin(&mut self, change: Change<'_>) -> Result<Committed, CommitError> {
-        let key = self.key.clone();
-        let until = (clock::now() + CLAIM).as_millisecond();
-        let claim = key.as_ref().map(|key| KeyWrite::Claim { key, until });
-        let begun = self.commit(change, claim, Outcome::Success).await;
-        self.claimed |= matches!(begun, Ok(_) | Err(CommitError::InDoubt(_)));
-        begun
-    }
-
-    /// The same for the last change of a request, with which it is done: the idempotency key remembers what the answer is
+    /// The same for the change with which it is settled what a request is answered: the idempotency key remembers what the answer is
     /// made from, for as long as the answer is good.
     ///
     /// # Errors
@@ -109,19 +94,12 @@ impl<'a> Attempt<'a> {
         seed: &Seed,
         life: Duration,
     ) -> Result<Committed, CommitError> {
-        let key = self.key.clone();
+        // Of a request with several changes the first one that settles the answer is remembered.
+        let key = self.key.clone().filter(|_| !self.answered && !self.replayed);
         let answered = key.as_ref().map(|key| KeyWrite::Answered { key, seed, life });
-        self.commit(change, answered, Outcome::Success).await
-    }
-
-    /// Lets the key remember an answer whose last change somebody else made.
-    ///
-    /// # Errors
-    /// What the table answers.
-    pub(crate) async fn remember(&self, seed: &Seed, life: Duration) -> Result<(), Problem> {
-        let Some(key) = &self.key else { return Ok(()) };
-        let remembered = self.tables.remember(key, seed, life, clock::now(), self.deadline).await;
-        Ok(remembered.map(drop)?)
+        let committed = self.commit(change, answered, Outcome::Success).await;
+        self.answered |= committed.is_ok();
+        committed
     }
 
     /// The caller's idempotency key.

@@ -9,7 +9,7 @@ use crate::clock::OutOfTime;
 use crate::content::ContentError;
 use crate::idempotency::KeyError;
 use crate::path::PathError;
-use crate::session::SessionState;
+use crate::session::{MAX_OPEN_PER_USER, MAX_RESERVED_BYTES, SessionState};
 use crate::spaces::SpacesError;
 use crate::tables::{CommitError, StoreError};
 
@@ -208,11 +208,16 @@ impl Problem {
                 SessionState::Aborted => "The upload was aborted".into(),
                 SessionState::Expired => "The upload has expired; begin again".into(),
             },
-            Self::PartsMissing(_) => "Parts are missing, or do not have the promised size".into(),
-            Self::TooManyUploads => "Too many uploads are open; complete or abort some".into(),
-            Self::TooManyBytes => {
-                "Open uploads of your organisation hold too many bytes; complete or abort some".into()
+            Self::PartsMissing(_) => {
+                "Parts are missing, or do not have the promised size; see \"missing\" for the first of them"
+                    .into()
             }
+            Self::TooManyUploads => {
+                format!("Too many uploads: a user may have {MAX_OPEN_PER_USER} open; complete or abort some")
+            }
+            Self::TooManyBytes => format!(
+                "Too many bytes: the open uploads of an organisation may become {MAX_RESERVED_BYTES}; complete or abort some"
+            ),
             Self::IntegrityFailed => "The stored file is damaged or gone".into(),
             Self::KeyReused => "This Idempotency-Key was used for another request".into(),
             Self::RequestInProgress { .. } => "The first request with this Idempotency-Key still runs".into(),

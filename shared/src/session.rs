@@ -25,9 +25,9 @@ use crate::record::Record;
 pub const LIFE: SignedDuration = SignedDuration::from_hours(24);
 /// Most sessions that a user may have open: more than a page with a folder full of scans begins at once.
 pub const MAX_OPEN_PER_USER: i64 = 50;
-/// Most bytes that the open sessions of an organisation may become: 50 of the largest files. What is reserved may be put, and
-/// what was put is paid for until the session ends.
-pub const MAX_RESERVED_BYTES: i64 = 50 << 30;
+/// Most bytes that the open sessions of an organisation may become: 200 of the largest files, more than one user or two can take
+/// from the others. What is reserved may be put, and what was put is paid for until the session ends.
+pub const MAX_RESERVED_BYTES: i64 = 200 << 30;
 /// How long its row is kept after that, for whoever asks what became of it.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);
 
@@ -78,6 +78,9 @@ pub struct Session {
     /// While somebody completes it: until when nobody else may, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<i64>,
+    /// Who completes it: of several requests in one millisecond one holds the lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completer: Option<String>,
     /// Entries of a ZIP that are known to agree with its directory: where a later `complete` goes on.
     #[serde(default)]
     pub checked: u64,
@@ -101,7 +104,16 @@ impl Session {
             .and_then(|end| end.checked_add(KEPT))
             .map_or(0, Timestamp::as_second);
         let Related { object_type: related_type, object_id: related_id } = related;
-        Self { state: SessionState::Open, lease: None, checked: 0, record, related_type, related_id, ttl }
+        Self {
+            state: SessionState::Open,
+            lease: None,
+            completer: None,
+            checked: 0,
+            record,
+            related_type,
+            related_id,
+            ttl,
+        }
     }
 
     /// When it ends by itself.

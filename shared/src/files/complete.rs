@@ -21,10 +21,11 @@ use crate::content::{self, PartialProof, Step};
 use crate::idempotency::{MEMORY, Seed};
 use crate::path::FilePath;
 use crate::problem::{Mismatch, Problem};
-use crate::record::{Integrity, Record};
+use crate::record::{Integrity, Record, State};
 use crate::session::{Session, SessionState};
 use crate::spaces::{Completion, Object, Part, ReadError, SpacesError};
 use crate::tables::{Change, Claim, CommitError};
+use crate::unique;
 
 /// How long a completer is left alone: longer than any request lives.
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
@@ -38,6 +39,8 @@ const MAX_NAMED_PARTS: usize = 100;
 
 /// Why a completion stopped.
 enum Stop {
+    /// For a passing reason, before the parts were put together.
+    Early(Problem),
     /// For a passing reason: the next one goes on.
     Again(Problem),
     /// Parts are to be put: the session is open again.
@@ -46,10 +49,13 @@ enum Stop {
     Refuse(Problem),
     /// The outcome of the commit is not known: nothing may be undone.
     Doubt(Problem),
+    /// Somebody else ended the session.
+    Ended,
 }
 
 impl Files<'_> {
-    /// Turns an upload session into a file, and answers its record. One that is stored already is answered again.
+    /// Turns an upload session into a file, and answers its record. One that is stored already, and still there, is answered
+    /// again.
     ///
     /// # Errors
     /// [`Problem`]; after [`Problem::Unavailable`] the same call goes on, after [`Problem::PartsMissing`] parts are to be put;
@@ -58,22 +64,20 @@ impl Files<'_> {
         let session = own.into_session();
         let now = clock::now();
         let id = &session.record.upload_id;
-        match session.state_at(now) {
+        let state = session.state_at(now);
+        match state {
             SessionState::Open | SessionState::Completing => {}
-            SessionState::Stored => return Ok(session.record),
+            SessionState::Stored if attempt.is_replayed() => return Ok(session.record),
+            SessionState::Stored => return self.still_stored(session.record).await,
             over => return Err(Problem::UploadOver(over)),
         }
         self.deadline.begin_effect()?;
-        let until = (now + LEASE).as_millisecond();
-        let mut session = match self.app.tables.claim_session(id, until, now, self.deadline).await? {
+        let (completer, until) = (unique::ulid(now).to_string(), (now + LEASE).as_millisecond());
+        let claim = self.app.tables.claim_session(id, &completer, until, now, self.deadline).await?;
+        let mut session = match claim {
             Claim::Mine(session) => *session,
             Claim::NotMine(None) => return Err(Problem::UploadOver(SessionState::Expired)),
-            Claim::NotMine(Some(session)) => {
-                return match session.state_at(now) {
-                    SessionState::Stored => Ok(session.record),
-                    state => Err(Problem::UploadOver(state)),
-                };
-            }
+            Claim::NotMine(Some(session)) => return self.ended(*session).await,
         };
         let stop = match self.complete_claimed(&mut session, attempt).await {
             Ok(record) => return Ok(record),
@@ -81,7 +85,17 @@ impl Files<'_> {
         };
         let (problem, to) = match stop {
             Stop::Doubt(problem) => return Err(problem),
-            Stop::Refuse(problem) => return Err(self.undo(&session.record, problem, false, attempt).await),
+            Stop::Ended => {
+                let session = self.app.tables.session(&session.record.upload_id, self.deadline).await?;
+                return self.ended(session.ok_or(Problem::UploadOver(SessionState::Expired))?).await;
+            }
+            Stop::Refuse(problem) => match self.undo(&session.record, problem, false, attempt).await {
+                // It was not undone: the next one does it.
+                problem @ Problem::Unavailable(_) => (problem, SessionState::Completing),
+                problem => return Err(problem),
+            },
+            // As it was: one that nobody began to put together may still be aborted.
+            Stop::Early(problem) => (problem, state),
             Stop::Again(problem) => (problem, SessionState::Completing),
             Stop::Reopen(problem) => (problem, SessionState::Open),
         };
@@ -90,6 +104,23 @@ impl Files<'_> {
             tracing::warn!(upload_id = session.record.upload_id, cause = %error, "a session was not let go");
         }
         Err(problem)
+    }
+
+    /// What came of a session that somebody else has, or had.
+    async fn ended(&self, session: Session) -> Result<Record, Problem> {
+        match session.state_at(clock::now()) {
+            SessionState::Stored => self.still_stored(session.record).await,
+            state => Err(Problem::UploadOver(state)),
+        }
+    }
+
+    /// The file of a session, unless it was deleted since.
+    async fn still_stored(&self, stored: Record) -> Result<Record, Problem> {
+        let path = FilePath::parse(&stored.file_path)?;
+        let record = self.app.tables.record(&path, self.deadline).await?;
+        let lives = record
+            .is_some_and(|record| record.state == State::Active && record.upload_id == stored.upload_id);
+        if lives { Ok(stored) } else { Err(Problem::UploadOver(SessionState::Stored)) }
     }
 
     async fn complete_claimed(
@@ -120,10 +151,7 @@ impl Files<'_> {
         match attempt.finish(change, &seed, MEMORY).await {
             Ok(_) => Ok(record),
             Err(error @ CommitError::InDoubt(_)) => Err(Stop::Doubt(error.into())),
-            // Somebody else ended it: whoever asks again is told how.
-            Err(CommitError::Conflict) => {
-                Err(Stop::Again(Problem::Unavailable("the session was ended".into())))
-            }
+            Err(CommitError::Conflict) => Err(Stop::Ended),
             Err(error) => Err(Stop::Again(error.into())),
         }
     }
@@ -133,11 +161,12 @@ impl Files<'_> {
         let record = &session.record;
         let (key, id) = (&record.file_path, record.multipart_id.as_deref().unwrap_or_default());
         let again = |error: SpacesError| Stop::Again(error.into());
-        let parts = self.app.spaces.parts(key, id, self.deadline).await.map_err(again)?;
+        let parts = self.app.spaces.parts(key, id, self.deadline).await;
+        let parts = parts.map_err(|error| Stop::Early(error.into()))?;
         let mut in_doubt = None;
         if let Some(parts) = parts {
             check_parts(session, &parts).map_err(Stop::Reopen)?;
-            self.deadline.begin_effect().map_err(|late| Stop::Again(late.into()))?;
+            self.deadline.begin_effect().map_err(|late| Stop::Early(late.into()))?;
             match self.app.spaces.complete_multipart(key, id, &parts, self.deadline).await {
                 Ok(Completion::Done { .. } | Completion::NoSuchUpload) => {}
                 // A part was put again since they were listed.

@@ -36,36 +36,41 @@ impl Files<'_> {
         mut found: Found<Purge>,
         attempt: &mut Attempt<'_>,
     ) -> Result<(), Problem> {
-        if found.remembered.is_some() {
-            return Ok(());
-        }
         for _ in 0..LOOKS {
             self.deadline.begin_effect()?;
             let record = found.record();
             match record.state {
                 // Another request, or one of ours that did not get to its end, put it there.
                 State::Purging => {
-                    let purged = self.purge(record, attempt).await;
-                    if let Err(Problem::NotFound(_)) = purged {
-                        // It got to its end all the same: for this request the file was gone before.
-                        attempt.go_on(Action::Delete);
-                    }
-                    return purged;
+                    return match self.purge(record, attempt).await {
+                        // It got to its end all the same; perhaps by the first request with this key.
+                        Err(Problem::NotFound(_))
+                            if attempt.is_replayed() || attempt.recall().await?.is_some() =>
+                        {
+                            Ok(())
+                        }
+                        Err(Problem::NotFound(absence)) => {
+                            // For this request the file was gone before.
+                            attempt.go_on(Action::Delete);
+                            Err(Problem::NotFound(absence))
+                        }
+                        purged => purged,
+                    };
                 }
+                _ if found.remembered.is_some() => return Ok(()),
                 State::Active | State::Deleted => {}
                 State::Pending | State::Purged => {
                     let remembered = attempt.recall().await?;
                     return remembered.map(drop).ok_or(Problem::NotFound(Absence::Invisible));
                 }
             }
+            // Behind the fence the object goes in any case: the answer is settled with it.
             let change = Change::HardDelete { record, by: found.principal().user_id() };
-            match attempt.begin(change).await {
+            match attempt.finish(change, &Seed::default(), MEMORY).await {
                 Ok(_) => {
                     return match self.purge(record, attempt).await {
                         // Somebody else finished what this request began, and has the entry of it.
-                        Err(Problem::NotFound(Absence::Changed)) => {
-                            attempt.remember(&Seed::default(), MEMORY).await
-                        }
+                        Err(Problem::NotFound(Absence::Changed)) => Ok(()),
                         purged => purged,
                     };
                 }
@@ -83,8 +88,6 @@ impl Files<'_> {
         self.app.spaces.delete(record, self.deadline).await?;
         match attempt.finish(Change::Purged { record }, &Seed::default(), MEMORY).await {
             Err(CommitError::KeyTaken) => taken(attempt).await.map(drop),
-            // The first request with this key may have finished.
-            Err(CommitError::Conflict) if attempt.recall().await?.is_some() => Ok(()),
             purged => Ok(purged.map(drop)?),
         }
     }

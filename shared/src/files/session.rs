@@ -25,7 +25,7 @@ use crate::tables::{Change, CommitError, KeyWrite, OpenError};
 /// How long a part URL lives: what one part takes on a slow line. They are signed again as often as somebody asks.
 const URL_LIFE: SignedDuration = SignedDuration::from_mins(15);
 /// Largest text: that it is text only all of its bytes can prove, which one request must be able to read.
-const MAX_TEXT_BYTES: u64 = 64 << 20;
+const MAX_TEXT_BYTES: u64 = 32 << 20;
 /// Most part URLs in one answer.
 pub const MAX_SIGNED_PARTS: usize = 100;
 
@@ -271,15 +271,16 @@ impl Files<'_> {
         Ok(parts.filter(|(number, size)| session.parts().size(*number) == Some(*size)).collect())
     }
 
-    /// Gives an open session up for its user.
+    /// Gives an open session up for its user. One that was given up already is so still.
     ///
     /// # Errors
     /// [`Problem::UploadOver`] if it is not open any more.
     pub async fn abort(&self, own_session: OwnSession, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
         let session = own_session.into_session();
-        let state = session.state_at(clock::now());
-        if state != SessionState::Open {
-            return Err(Problem::UploadOver(state));
+        match session.state_at(clock::now()) {
+            SessionState::Open => {}
+            SessionState::Aborted => return Ok(()),
+            state => return Err(Problem::UploadOver(state)),
         }
         self.deadline.begin_effect()?;
         let record = &session.record;
@@ -293,10 +294,15 @@ impl Files<'_> {
             Err(CommitError::Conflict) => {
                 attempt.details.reason = None;
                 let session = self.app.tables.session(&record.upload_id, self.deadline).await?;
-                let state = session.map_or(SessionState::Expired, |session| session.state_at(clock::now()));
-                return Err(Problem::UploadOver(state));
+                return match session.map_or(SessionState::Expired, |session| session.state_at(clock::now())) {
+                    SessionState::Aborted => Ok(()),
+                    state => Err(Problem::UploadOver(state)),
+                };
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                attempt.details.reason = None;
+                return Err(error.into());
+            }
         }
         self.clear(record, false).await;
         Ok(())

@@ -246,10 +246,13 @@ impl Files<'_> {
         stray: bool,
         attempt: &mut Attempt<'_>,
     ) -> Problem {
-        if attempt.fail(Change::Undo { record, ended: SessionState::Failed }, &problem).await.is_err() {
-            return problem;
+        let undone = attempt.fail(Change::Undo { record, ended: SessionState::Failed }, &problem).await;
+        match undone {
+            Ok(_) => self.clear(record, stray).await,
+            // A refusal that is not in the log was none.
+            Err(error) if problem.status() < 500 => return Problem::Unavailable(error.to_string()),
+            Err(_) => {}
         }
-        self.clear(record, stray).await;
         problem
     }
 

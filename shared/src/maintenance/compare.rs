@@ -4,7 +4,7 @@
 //! index `by_context`, whose partitions have the bucket's byte order, and merges each page with a listing of the same
 //! stretch. Neither holds more than a page, and a difference is only one after a strong read and a HEAD.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +15,11 @@ use crate::ids::UserId;
 use crate::problem::Problem;
 use crate::record::{Integrity, Record, State};
 use crate::spaces::Object;
-use crate::tables::{Change, FileMark, Saved};
+use crate::tables::{Change, FileMark, RecordedFile, Saved};
 use crate::unique;
+
+/// So many lost files of one page, if they are most of it, are not believed.
+const MANY: usize = 50;
 
 /// How far the comparison came.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -137,39 +140,56 @@ impl Maintenance<'_> {
                 && file.integrity != Integrity::Failed
                 && file.updated_at < self.now - GRACE
         });
-        let mut keys: Vec<String> = with_object.map(|file| file.file_path).collect();
-        keys.sort_unstable();
-        for key in self.absent(&keys).await? {
+        let mut files: Vec<RecordedFile> = with_object.collect();
+        files.sort_unstable_by(|a, b| a.file_path.cmp(&b.file_path));
+        let differing = self.differing(&files).await?;
+        if differing.len() >= MANY && differing.len() * 2 > files.len() {
+            // Such a loss is more likely a wrong bucket: a person must look before anything is marked.
+            let (lost, of) = (differing.len(), files.len());
+            let found = Err(Problem::Unavailable(format!(
+                "{lost} of {of} objects are gone or others; nothing was marked: is this the right bucket?"
+            )));
+            self.note(differing.first().copied().unwrap_or_default(), found);
+            return Ok(page.next);
+        }
+        for key in differing {
             self.go_on()?;
-            let found = self.missing(key).await;
+            let found = self.damaged(key).await;
             self.note(key, found);
         }
         Ok(page.next)
     }
 
-    /// Which of these keys, in byte order, a listing does not show. It jumps from each stretch to the next.
-    async fn absent<'k>(&mut self, mut keys: &'k [String]) -> Result<Vec<&'k str>, Problem> {
-        let (mut absent, mut seen) = (Vec::new(), String::new());
-        while let Some(first) = keys.first() {
+    /// Which of these files, in the byte order of their keys, a listing does not show, or shows with another entity tag. It
+    /// jumps from each stretch to the next.
+    async fn differing<'f>(&mut self, mut files: &'f [RecordedFile]) -> Result<Vec<&'f str>, Problem> {
+        let (mut differing, mut seen) = (Vec::new(), String::new());
+        while let Some(RecordedFile { file_path: first, .. }) = files.first() {
             self.go_on()?;
             self.pace().await;
             // A listing begins behind a key: behind one that is just before the first.
             let before = first.char_indices().next_back().map_or("", |(last, _)| &first[..last]);
             let after = Some(before.max(&seen)).filter(|after| !after.is_empty());
             let page = self.app.spaces.list("", after, self.deadline).await?;
-            let listed: HashSet<&str> = page.objects.iter().map(|object| object.key.as_str()).collect();
+            let listed: HashMap<&str, &str> =
+                page.objects.iter().map(|object| (object.key.as_str(), object.etag.as_str())).collect();
             let last = page.objects.last().filter(|_| page.more);
-            let stretch = last.map_or(keys.len(), |last| keys.partition_point(|key| *key <= last.key));
-            let (compared, rest) = keys.split_at(stretch);
-            absent.extend(compared.iter().map(String::as_str).filter(|key| !listed.contains(key)));
+            let stretch =
+                last.map_or(files.len(), |last| files.partition_point(|file| file.file_path <= last.key));
+            let (compared, rest) = files.split_at(stretch);
+            let agrees = |file: &&RecordedFile| {
+                listed.get(file.file_path.as_str()).is_some_and(|etag| same_tag(file.etag.as_deref(), etag))
+            };
+            differing
+                .extend(compared.iter().filter(|file| !agrees(file)).map(|file| file.file_path.as_str()));
             seen = last.map(|last| last.key.clone()).unwrap_or_default();
-            keys = rest;
+            files = rest;
         }
-        Ok(absent)
+        Ok(differing)
     }
 
-    /// A record without an object, unless a closer look shows otherwise, is marked.
-    async fn missing(&mut self, key: &str) -> Result<Option<Kind>, Problem> {
+    /// A record without its object, or with another one, unless a closer look shows otherwise, is marked.
+    async fn damaged(&mut self, key: &str) -> Result<Option<Kind>, Problem> {
         let record = self.app.tables.record_at(key, self.deadline).await?;
         let Some(record) = record.filter(|record| {
             matches!(record.state, State::Active | State::Deleted) && record.integrity != Integrity::Failed
@@ -177,23 +197,30 @@ impl Maintenance<'_> {
             return Ok(None);
         };
         self.pace().await;
-        if self.app.spaces.head(key, self.deadline).await?.is_some() {
-            return Ok(None);
-        }
+        let object = self.app.spaces.head(key, self.deadline).await?;
+        let kind = match &object {
+            None => Kind::ObjectMissing,
+            Some(object) if same_tag(record.etag.as_deref(), &object.etag) => return Ok(None),
+            Some(_) => Kind::Damaged,
+        };
         if !self.options.dry_run {
-            self.mark_missing(&record).await?;
+            self.mark_damaged(&record, object.is_some()).await?;
         }
-        Ok(Some(Kind::ObjectMissing))
+        Ok(Some(kind))
     }
 }
 
-/// The record of an object that nobody told of. What an earlier one says stays, but for what the object itself tells.
+/// Whether an object has the recorded entity tag, which stores write with quotes or without. A record of none does not say.
+fn same_tag(recorded: Option<&str>, found: &str) -> bool {
+    recorded.is_none_or(|recorded| recorded.trim_matches('"') == found.trim_matches('"'))
+}
+
+/// The record of an object that nobody told of: what the object and its key tell, whatever stood there before.
 fn found(key: &str, row: Option<Record>, object: Object) -> Record {
     let now = clock::whole_seconds(clock::now());
-    let old = row.unwrap_or_else(|| unknown(key));
     Record {
         state: State::Deleted,
-        version: old.version + 1,
+        version: row.map_or(0, |row| row.version) + 1,
         upload_id: unique::ulid(now).to_string(),
         lease: None,
         file_size: object.size,
@@ -207,7 +234,7 @@ fn found(key: &str, row: Option<Record>, object: Object) -> Record {
         deleted_at: Some(now),
         deleted_by: Some(UserId::system()),
         quarantined_at: Some(now),
-        ..old
+        ..unknown(key)
     }
 }
 

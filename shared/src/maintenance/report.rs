@@ -42,17 +42,17 @@ impl Kind {
     /// What a person reads.
     fn text(self) -> &'static str {
         match self {
-            Self::ExpiredUpload => "uploads that were not finished in time: undone",
-            Self::UnfinishedUndo => "uploads that had failed: cleared away",
-            Self::UnfinishedDelete => "hard deletes that had not been finished: finished",
-            Self::QuarantineOver => "objects in quarantine for thirty days: deleted",
-            Self::StaleUpload => "multipart uploads that belong to nothing: aborted",
-            Self::Unverified => "files whose SHA-256 is to be checked",
-            Self::Verified => "files whose SHA-256 was checked: as it should be",
-            Self::Damaged => "files whose SHA-256 was checked: DAMAGED, no link is made any more",
-            Self::ObjectMissing => "records whose object is MISSING: no link is made any more",
-            Self::Unrecorded => "objects that nobody recorded: in quarantine for thirty days",
-            Self::Failed => "could not be seen to: left to the next run",
+            Self::ExpiredUpload => "× upload not finished in time",
+            Self::UnfinishedUndo => "× failed upload not cleared away",
+            Self::UnfinishedDelete => "× hard delete not finished",
+            Self::QuarantineOver => "× object in quarantine for thirty days",
+            Self::StaleUpload => "× multipart upload that belongs to nothing",
+            Self::Unverified => "× file whose SHA-256 is to be checked",
+            Self::Verified => "× file checked, as it should be",
+            Self::Damaged => "× file DAMAGED: no link is made any more",
+            Self::ObjectMissing => "× file MISSING in the bucket: no link is made any more",
+            Self::Unrecorded => "× object that nobody recorded: to be kept for thirty days",
+            Self::Failed => "× could not be seen to",
         }
     }
 }
@@ -117,14 +117,17 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.dry_run {
-            writeln!(f, "Dry run: nothing was changed. A run would find:")?;
-        }
-        if self.found.is_empty() {
-            writeln!(f, "Nothing to do.")?;
-        }
+        writeln!(
+            f,
+            "{}",
+            match (self.found.is_empty(), self.dry_run) {
+                (true, _) => "Nothing to do. (What is younger than a day is not compared.)",
+                (false, true) => "Found, and left as it is:",
+                (false, false) => "Found, and seen to:",
+            }
+        )?;
         for (kind, Finding { count, examples }) in &self.found {
-            writeln!(f, "{count:>8}  {}", kind.text())?;
+            writeln!(f, "{count:>8} {}", kind.text())?;
             for key in examples {
                 // Whoever stores a key chooses what is in it.
                 writeln!(f, "            {}", key.escape_debug())?;

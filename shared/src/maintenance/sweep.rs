@@ -7,7 +7,7 @@ use crate::ids::UserId;
 use crate::problem::Problem;
 use crate::record::{Integrity, Record, State};
 use crate::session::SessionState;
-use crate::tables::{Change, SHARDS};
+use crate::tables::{Change, QUARANTINE, SHARDS};
 
 impl Maintenance<'_> {
     /// Looks at every row that is due. Files whose content has still to be checked are only listed.
@@ -43,8 +43,12 @@ impl Maintenance<'_> {
         let kind = match record.state {
             State::Pending if !is_held => Kind::ExpiredUpload,
             State::Purging if record.was_stored() => Kind::UnfinishedDelete,
-            State::Purging if !is_held => Kind::UnfinishedUndo,
-            State::Deleted if record.quarantined_at.is_some() => Kind::QuarantineOver,
+            // While the lease runs a PUT may arrive late; of an upload session that is the end of its life, and what its URLs
+            // may still bring goes with the multipart upload.
+            State::Purging if !is_held || record.multipart_id.is_some() => Kind::UnfinishedUndo,
+            State::Deleted if record.quarantined_at.is_some_and(|at| at + QUARANTINE <= self.now) => {
+                Kind::QuarantineOver
+            }
             // The index lags.
             State::Pending | State::Active | State::Deleted | State::Purging | State::Purged => {
                 return Ok(None);

@@ -66,9 +66,9 @@ impl Maintenance<'_> {
         Ok(Some(Kind::Verified))
     }
 
-    /// Marks a record whose object is gone.
-    pub(super) async fn mark_missing(&self, record: &Record) -> Result<(), Problem> {
-        self.fail(record, None, MISSING).await
+    /// Marks a record whose object is gone, or another.
+    pub(super) async fn mark_damaged(&self, record: &Record, is_there: bool) -> Result<(), Problem> {
+        self.fail(record, None, if is_there { REPLACED } else { MISSING }).await
     }
 
     async fn fail(&self, record: &Record, found: Option<String>, why: &str) -> Result<(), Problem> {

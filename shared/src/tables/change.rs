@@ -15,7 +15,7 @@ use crate::session::SessionState;
 /// How long a request may take to finish what it began before maintenance looks at it.
 const FINISHING_TIME: SignedDuration = SignedDuration::from_secs(60);
 /// How long what nobody can explain is kept.
-const QUARANTINE: SignedDuration = SignedDuration::from_hours(24 * 30);
+pub(crate) const QUARANTINE: SignedDuration = SignedDuration::from_hours(24 * 30);
 
 /// What happens to a record, together with its entry.
 #[derive(Debug, Clone, Copy)]

@@ -56,6 +56,8 @@ pub(crate) struct RecordedFile {
     pub state: State,
     pub integrity: Integrity,
     pub updated_at: Timestamp,
+    #[serde(default)]
+    pub etag: Option<String>,
 }
 
 /// A row in the index `by_context`.
@@ -162,7 +164,7 @@ impl Tables {
             .scan()
             .table_name(&self.names.records)
             .index_name("by_context")
-            .projection_expression("pk, #state, integrity, updated_at")
+            .projection_expression("pk, #state, integrity, updated_at, etag")
             .expression_attribute_names("#state", "state")
             .set_exclusive_start_key(after.map(mark).transpose()?)
             .limit(PAGE_ROWS)

@@ -25,11 +25,11 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedHttpC
 use crate::audit::Writers;
 use crate::config::TablesConfig;
 
-pub(crate) use change::Change;
+pub(crate) use change::{Change, QUARANTINE};
 pub use commit::{CommitError, Committed};
 pub use failure::StoreError;
 pub use log::{LogPage, LogQuery};
-pub(crate) use maintenance::{FileMark, SHARDS, Saved};
+pub(crate) use maintenance::{FileMark, RecordedFile, SHARDS, Saved};
 pub(crate) use records::ReserveError;
 pub(crate) use state::{Claim, KeyWrite, OpenError};
 

@@ -167,17 +167,20 @@ impl Tables {
         let get = self.client.get_item().table_name(&self.names.state).key("pk", text(session_row(id)));
         let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
         let found = within(deadline, || get.clone().send()).await?;
-        found.item.map(|row| read(row, "a session")).transpose()
+        // What ends a session whose row had expired leaves a row without one.
+        let row = found.item.filter(|row| row.contains_key("record"));
+        row.map(|row| read(row, "a session")).transpose()
     }
 
-    /// Makes a session ours to complete, until `until` (ms): one that is open, or that somebody began to complete and let go.
-    /// Doing it twice with one `until` is doing it once.
+    /// Makes a session `completer`'s to complete, until `until` (ms): one that is open, or that somebody began to complete and
+    /// let go. Doing it twice for one completer is doing it once.
     ///
     /// # Errors
     /// [`StoreError`]
     pub(crate) async fn claim_session(
         &self,
         id: &str,
+        completer: &str,
         until: i64,
         now: Timestamp,
         deadline: Deadline,
@@ -187,11 +190,12 @@ impl Tables {
             .update_item()
             .table_name(&self.names.state)
             .key("pk", text(session_row(id)))
-            .update_expression("SET #state = :completing, lease = :until")
+            .update_expression("SET #state = :completing, lease = :until, completer = :mine")
             .condition_expression(
-                "#state = :open OR (#state = :completing AND (lease <= :now OR lease = :until))",
+                "#state = :open OR (#state = :completing AND (lease <= :now OR completer = :mine))",
             )
             .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":mine", text(completer))
             .expression_attribute_values(":open", text(SessionState::Open.name()))
             .expression_attribute_values(":completing", text(SessionState::Completing.name()))
             .expression_attribute_values(":now", number(now.as_millisecond()))
@@ -233,13 +237,13 @@ impl Tables {
             .table_name(&self.names.state)
             .key("pk", text(session_row(&session.record.upload_id)))
             .update_expression("SET #state = :to, lease = :over, checked = :checked")
-            .condition_expression("#state = :completing AND lease = :mine")
+            .condition_expression("#state = :completing AND completer = :mine")
             .expression_attribute_names("#state", "state")
             .expression_attribute_values(":to", text(to.name()))
             .expression_attribute_values(":over", number(0))
             .expression_attribute_values(":checked", number(session.checked))
             .expression_attribute_values(":completing", text(SessionState::Completing.name()))
-            .expression_attribute_values(":mine", number(session.lease.unwrap_or_default()))
+            .expression_attribute_values(":mine", text(session.completer.as_deref().unwrap_or_default()))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         match repeated(deadline, || update.clone().send()).await? {
             Err(SdkError::ServiceError(service)) if service.err().is_conditional_check_failed_exception() => {

@@ -62,7 +62,10 @@ async fn fails_once(lane: Lane<'_>, ready: Ready, in_tables: bool, step: usize) 
     }
     for replayed in [false, true] {
         let again = lane.call(&sent).await.0;
-        assert_eq!((again.status.as_u16(), again.is_replayed()), (200, replayed), "{what}: {}", again.body);
+        assert_eq!(again.status, 200, "{what}: {}", again.body);
+        // With its DELETE a hard delete is decided, and what is left of it is done with the answer that is remembered.
+        let decided = matches!(operation, Operation::HardDelete(_)) && again.is_replayed();
+        assert!(decided || again.is_replayed() == replayed, "{what}: {}", again.body);
     }
     let after = lane.stored().await;
     after.check(&what);

@@ -161,7 +161,7 @@ pub fn key(name: &str, n: usize) -> String {
 }
 
 /// What can be wrong with a key.
-pub const DAMAGES: [&str; 12] = [
+pub const DAMAGES: [&str; 13] = [
     "expired-with",
     "expired-without",
     "undone",
@@ -171,6 +171,7 @@ pub const DAMAGES: [&str; 12] = [
     "purged",
     "missing",
     "missing-deleted",
+    "overwritten",
     "hash-right",
     "hash-wrong",
     "hash-none",
@@ -181,8 +182,21 @@ pub async fn damage(world: &World, each: usize, objects: usize) {
     let tag = tag_of(world, JPEG).await;
     let mut stock = Stock::default();
     for n in 0..each {
-        let [with, without, undone, purging, unknown, junk, purged, missing, deleted, right, wrong, none] =
-            DAMAGES.map(|name| if name == "junk" { format!("junk-{n:04}.txt") } else { key(name, n) });
+        let [
+            with,
+            without,
+            undone,
+            purging,
+            unknown,
+            junk,
+            purged,
+            missing,
+            deleted,
+            overwritten,
+            right,
+            wrong,
+            none,
+        ] = DAMAGES.map(|name| if name == "junk" { format!("junk-{n:04}.txt") } else { key(name, n) });
         stock.due(&with, "PENDING", 0, "");
         stock.due(&without, "PENDING", 0, "");
         stock.due(&undone, "PURGING", 0, "");
@@ -193,6 +207,8 @@ pub async fn damage(world: &World, each: usize, objects: usize) {
         stock.row(&purged, "PURGED", [0, 1][n % 2], &tag);
         stock.row(&missing, "ACTIVE", 1, &tag);
         stock.row(&deleted, "DELETED", 1, &tag);
+        stock.row(&overwritten, "ACTIVE", 1, &tag);
+        stock.object(&overwritten, b"something else");
         for (key, declared) in [(right, Some(JPEG)), (wrong, Some(&b"other"[..])), (none, None)] {
             let row = stock.due(&key, "ACTIVE", 1, &tag);
             row.insert("integrity".into(), text("pending"));
@@ -229,7 +245,7 @@ pub fn all_damage(each: usize) -> BTreeMap<Kind, u64> {
         (Kind::UnfinishedDelete, each),
         (Kind::StaleUpload, each),
         (Kind::Verified, 2 * each),
-        (Kind::Damaged, each),
+        (Kind::Damaged, 2 * each),
         (Kind::ObjectMissing, 2 * each),
         (Kind::Unrecorded, 3 * each),
     ])
@@ -271,6 +287,7 @@ pub fn check_mended(before: &Stored, after: &Stored, each: usize) {
         }
         assert_eq!(of("missing"), is("ACTIVE", "failed", false, false));
         assert_eq!(of("missing-deleted"), is("DELETED", "failed", false, false));
+        assert_eq!(of("overwritten"), is("ACTIVE", "failed", true, false));
         assert_eq!(of("hash-right"), is("ACTIVE", "verified", true, false));
         assert_eq!(of("hash-none"), is("ACTIVE", "verified", true, false));
         assert_eq!(of("hash-wrong"), is("ACTIVE", "failed", true, false));
@@ -311,6 +328,7 @@ pub fn all_entries(each: usize) -> BTreeMap<String, usize> {
         "missing VERIFY object_missing ",
         "missing-deleted VERIFY object_missing ",
         "multipart UPLOAD_ABORTED ok stale multipart upload",
+        "overwritten VERIFY object_replaced ",
         "purged QUARANTINE ok ",
         "purging PURGE ok ",
         "unknown QUARANTINE ok ",

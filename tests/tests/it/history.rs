@@ -148,14 +148,19 @@ impl History {
         match answer.status.as_u16() {
             200 if answer.is_replayed() => {
                 // Of two hard deletes with one key, one may have begun what the other finished.
-                let begun =
-                    matches!(operation, Operation::HardDelete(_)) && told == [("DELETE".to_owned(), true)];
-                assert!(told.is_empty() || begun, "{what}: {told:?}");
+                let shared = matches!(operation, Operation::HardDelete(_)) && failed.is_empty();
+                assert!(told.is_empty() || shared, "{what}: {told:?}");
             }
             200 => match operation {
                 Operation::Open | Operation::Parts => assert!(told.is_empty(), "{what}: {told:?}"),
                 // Completed by somebody else, or by an earlier attempt of the same client.
                 Operation::Complete(_) => {}
+                // The same; nothing else ends a session so.
+                Operation::Abort => {
+                    let ends: Vec<_> =
+                        path.iter().flat_map(|path| self.succeeded("UPLOAD_ABORTED", path)).collect();
+                    assert_eq!((ends.len(), failed.len()), (1, 0), "{what}: {ends:?}");
+                }
                 Operation::HardDelete(_) => assert!(!succeeded.is_empty(), "{what}: {told:?}"),
                 _ => assert_eq!((succeeded.len(), failed.len()), (1, 0), "{what}: {told:?}"),
             },

@@ -10,11 +10,15 @@ use shared::clock::{self, Deadline};
 use shared::config::DEVELOPMENT_JWT_SECRET;
 use shared::maintenance::{Kind, Maintenance, Options, Report};
 
+use reqwest::Method;
+
 use crate::damage::{
     Row, Stock, all_damage, all_entries, check_mended, damage, entries_of_each, key, later, number, sha256,
     stored, tag_of, text,
 };
+use crate::proxy::Fault;
 use crate::runtime::{Function, environment};
+use crate::uploads;
 use crate::world::{JPEG, World, check_chains, line};
 
 /// Of each kind of damage, and objects in the bucket (issue: "It must show").
@@ -60,7 +64,8 @@ async fn all_damage_is_found_nothing_else_is_touched_and_a_second_run_finds_noth
 
     let dry = dry_run(&app, now).await;
     let mut to_find = all_damage(OF_EACH);
-    to_find.retain(|kind, _| !matches!(kind, Kind::Verified | Kind::Damaged));
+    to_find.remove(&Kind::Verified);
+    to_find.insert(Kind::Damaged, OF_EACH as u64);
     to_find.insert(Kind::Unverified, 3 * OF_EACH as u64);
     assert_eq!((dry.complete, dry.counts()), (true, to_find), "{dry}");
     assert_eq!(stored(&world).await, before, "a dry run changes nothing");
@@ -302,6 +307,38 @@ async fn a_file_of_any_size_is_hashed_and_one_that_was_exchanged_is_damaged() {
     let token = world.token_of("org-a", "1", "admin");
     world.sign(&token, &key("large", 0)).await.ok();
     world.sign(&token, &key("other", 0)).await.refused(409, "integrity_failed");
+}
+
+#[tokio::test]
+async fn an_aborted_session_that_was_not_cleared_away_is_so_within_minutes() {
+    let world = World::start().await;
+    let member = world.token("member");
+    let opened = world.open(&member, &uploads::announced(&uploads::pdf(100))).await.ok();
+    world.s3.fail("DELETE", 0, usize::MAX, Fault::AnswerXml(503, "SlowDown"));
+    world.of_upload(Method::DELETE, uploads::id(&opened), "", &member).await.ok();
+    world.s3.heal();
+    assert_eq!(stored(&world).await.uploads.len(), 1);
+    let report = run(&app(&world), clock::now() + SignedDuration::from_mins(3)).await;
+    assert_eq!(report.counts(), BTreeMap::from([(Kind::UnfinishedUndo, 1)]), "{report}");
+    let after = stored(&world).await;
+    assert!(after.uploads.is_empty());
+    assert_eq!(after.records[&opened.path()]["state"], text("PURGED"));
+}
+
+#[tokio::test]
+async fn a_wrong_bucket_is_not_taken_for_a_loss() {
+    let world = World::start().await;
+    let mut stock = Stock::default();
+    for n in 0..60 {
+        stock.row(&key("missing", n), "ACTIVE", 1, "\"tag\"");
+    }
+    stock.put(&world).await;
+    let before = stored(&world).await;
+    let report = run(&app(&world), later()).await;
+    assert_eq!(report.counts(), BTreeMap::from([(Kind::Failed, 1)]), "{report}");
+    assert!(report.to_string().contains("is this the right bucket?"), "{report}");
+    let after = stored(&world).await;
+    assert_eq!((&after.records, after.entries.len()), (&before.records, 0));
 }
 
 #[tokio::test]

@@ -271,13 +271,26 @@ async fn over_the_bounds_there_are_no_more_sessions_until_some_have_ended() {
     }
     let refused = world.open(&first, &zip).await.refused(429, "too_many_uploads");
     assert!(refused.headers.contains_key("retry-after"));
-    world.open(&second, &zip).await.refused(429, "too_many_bytes");
     assert_eq!(counters(&world).await, [50, 50 << 30]);
     assert!(world.entries().await.is_empty(), "a 429 has no entry");
     let uploads = world.bucket().list_multipart_uploads().bucket("storage").send().await.unwrap();
     assert_eq!(uploads.uploads().len(), 50, "a refused session leaves nothing in the bucket");
     world.of_upload(Method::DELETE, id(&opened[0]), "", &first).await.ok();
+    world.open(&first, &zip).await.ok();
+
+    // As if others of the organisation had 150 open.
+    let add =
+        world.tables().update_item().table_name("storage_state").key("pk", text(&format!("RESERVED#{ORG}")));
+    let add = add.update_expression("ADD held :more");
+    let more = aws_sdk_dynamodb::types::AttributeValue::N((150u64 << 30).to_string());
+    add.expression_attribute_values(":more", more).send().await.unwrap();
+    world.open(&second, &zip).await.refused(429, "too_many_bytes");
+    world.of_upload(Method::DELETE, id(&opened[1]), "", &first).await.ok();
     world.open(&second, &zip).await.ok();
+}
+
+fn text(value: &str) -> aws_sdk_dynamodb::types::AttributeValue {
+    aws_sdk_dynamodb::types::AttributeValue::S(value.to_owned())
 }
 
 #[tokio::test]
@@ -369,4 +382,96 @@ async fn twenty_completions_at_once_make_one_file_and_one_entry() {
     let entries = world.entries().await;
     assert_eq!(entries.iter().filter(|entry| entry.error.is_none()).count(), 1);
     world.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_not_in_the_log_is_none_and_the_next_completion_refuses() {
+    let world = World::start().await;
+    let member = world.token("member");
+    let file = vec![0x4d; 3_000];
+    let mut body = announced(&file);
+    body["sha256"] = Value::Null;
+    // In doubt, throttled, and in somebody else's way: the transaction that undoes, and then the entry alone.
+    for fault in [
+        Fault::Reset,
+        Fault::throttled(),
+        Fault::cancelled(&["None", "None", "None", "TransactionConflict", "None"]),
+    ] {
+        let opened = world.open(&member, &body).await.ok();
+        world.put_all(&opened, &file).await;
+        world.dynamodb.fail_if(
+            |seen| {
+                seen.operation == "TransactWriteItems"
+                    && seen.body["TransactItems"].as_array().unwrap().len() > 1
+            },
+            0,
+            usize::MAX,
+            fault.clone(),
+        );
+        let late = world.complete(&member, &opened).await;
+        assert_eq!(late.status, 503, "{fault:?}: {}", late.body);
+        world.dynamodb.heal();
+        world.dynamodb.idle().await;
+        world.complete(&member, &opened).await.refused(400, "file_type_mismatch");
+        assert!(!world.objects().await.contains(&opened.path()), "{fault:?}");
+        let path = opened.path();
+        let ends: Vec<_> = world
+            .entries()
+            .await
+            .into_iter()
+            .filter(|entry| {
+                entry.file_path().as_ref() == Some(&path)
+                    && entry.error.as_ref().is_some_and(|e| e.contains("mismatch"))
+            })
+            .collect();
+        assert_eq!(ends.len(), 1, "{fault:?}");
+        assert_eq!(counters(&world).await, [0, 0], "{fault:?}");
+    }
+    world.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_completion_that_could_not_begin_leaves_the_session_open() {
+    let world = World::start().await;
+    let member = world.token("member");
+    let file = pdf(3_000);
+    let opened = world.open(&member, &announced(&file)).await.ok();
+    world.put_all(&opened, &file).await;
+    world.s3.fail("GET", 0, usize::MAX, Fault::AnswerXml(503, "SlowDown"));
+    world.complete(&member, &opened).await.refused(503, "unavailable");
+    world.s3.heal();
+    for _ in 0..2 {
+        world.of_upload(Method::DELETE, id(&opened), "", &member).await.ok();
+    }
+    let entries = world.entries().await;
+    assert_eq!(entries.iter().filter(|entry| entry.action.name() == "UPLOAD_ABORTED").count(), 1);
+    world.complete(&member, &opened).await.refused(409, "upload_aborted");
+}
+
+#[tokio::test]
+async fn a_completed_upload_whose_file_was_deleted_is_not_answered_as_if_it_were_there() {
+    let world = World::start().await;
+    let admin = world.token("admin");
+    let file = pdf(3_000);
+    let opened = world.open(&admin, &announced(&file)).await.ok();
+    world.put_all(&opened, &file).await;
+    world.complete(&admin, &opened).await.ok();
+    world.complete(&admin, &opened).await.ok();
+    world.delete(&admin, &opened.path(), true).await.ok();
+    world.complete(&admin, &opened).await.refused(409, "upload_stored");
+}
+
+#[tokio::test]
+async fn parts_of_another_upload_do_not_count() {
+    let world = World::start().await;
+    let member = world.token("member");
+    let file = pdf(3_000);
+    let [mine, other] = [
+        world.open(&member, &announced(&file)).await.ok(),
+        world.open(&member, &announced(&file)).await.ok(),
+    ];
+    world.put_all(&other, &file).await;
+    world.complete(&member, &mine).await.refused(409, "parts_missing");
+    world.complete(&member, &other).await.ok();
+    assert_ne!(mine.path(), other.path());
 }
