@@ -4,7 +4,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 
 use super::harness::{TestBucket, expires_in};
-use crate::spaces::BUCKET;
+use crate::spaces::{BUCKET, CorsRule};
 
 const LISTED: &str = "http://localhost:5173";
 
@@ -96,4 +96,23 @@ async fn a_page_may_send_a_part_and_read_its_entity_tag() {
     assert!(response.headers().contains_key("etag"));
     assert_eq!(response.headers()["access-control-allow-origin"], LISTED);
     assert_eq!(response.headers()["access-control-expose-headers"], "ETag");
+}
+
+#[test]
+fn the_rules_are_those_of_the_file_for_a_deployed_bucket() {
+    let file: serde_json::Value = serde_json::from_str(include_str!("../../../../spaces/cors.json")).unwrap();
+    let listed = |list: &serde_json::Value| -> Vec<String> {
+        list.as_array().into_iter().flatten().map(|item| item.as_str().unwrap().to_owned()).collect()
+    };
+    for (in_file, ours) in
+        file["CORSRules"].as_array().unwrap().iter().zip([CorsRule::development(), CorsRule::uploads()])
+    {
+        // There the pages of the deployment come first.
+        assert_eq!(listed(&in_file["AllowedOrigins"])[1..], ours.allowed_origins);
+        let methods: Vec<_> = ours.allowed_methods.iter().map(|method| method.as_str().to_owned()).collect();
+        assert_eq!(listed(&in_file["AllowedMethods"]), methods);
+        assert_eq!(listed(&in_file["AllowedHeaders"]), ours.allowed_headers);
+        assert_eq!(listed(&in_file["ExposeHeaders"]), ours.expose_headers);
+        assert_eq!(in_file["MaxAgeSeconds"], ours.max_age_seconds);
+    }
 }
