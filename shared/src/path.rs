@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::auth::Target;
 use crate::catalog::{Catalog, CatalogError, ObjectType};
 use crate::file_name::{FileName, FileNameError};
+use crate::idempotency::Fingerprint;
 use crate::ids::{IdError, ObjectId, OrgId};
 
 /// Why a path or a part of it was refused. The text may be shown to a caller.
@@ -65,6 +66,14 @@ impl Place {
         let org = OrgId::parse(org)?;
         let object_type = Catalog::get().object_type(system, object_type)?;
         Ok(Self { org, object_type, object_id: ObjectId::parse(object_id)? })
+    }
+
+    /// What makes it the same place when it is named again.
+    #[must_use]
+    pub fn fingerprint(&self, of: Fingerprint) -> Fingerprint {
+        let Self { org, object_type, object_id } = self;
+        let parts = [org.as_str(), object_type.system, object_type.name, object_id.as_str()];
+        parts.into_iter().fold(of, |of, part| of.field(Some(part)))
     }
 
     /// The path of a file of this name here. The one place that formats a storage key.

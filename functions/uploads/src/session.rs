@@ -60,23 +60,13 @@ pub(crate) async fn create(app: &App, call: Call) -> Result<Answer, Problem> {
     if upload.size > max_bytes {
         return Err(Problem::TooLarge { max_bytes });
     }
-    let key = call.key(|request| {
-        let request = [&org, &system, &object_type, &object_id]
-            .into_iter()
-            .fold(request, |request, field| request.field(Some(field)));
-        related.fingerprint(upload.fingerprint(request))
-    })?;
+    let key = call.key(|request| related.fingerprint(upload.fingerprint(place.fingerprint(request))))?;
 
     let mut attempt = call.attempt(app, Action::Upload, related).under(key);
     let files = Files::new(app, call.deadline);
-    let opened = match files.may_upload(&call.principal, place.clone()) {
+    let opened = match files.may_upload_to(&call.principal, &place, &mut attempt) {
         Ok(allowed) => open(&files, &allowed, &upload, &mut attempt).await,
-        Err(refused) => {
-            attempt.details.name_place(&place);
-            attempt.details.org_id =
-                (refused == Problem::ForeignOrganisation).then(|| place.org.as_str().to_owned());
-            Err(refused)
-        }
+        Err(refused) => Err(refused),
     };
     let replayed = attempt.is_replayed();
     let (own, urls) = attempt.settle(opened).await?;

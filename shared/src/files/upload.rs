@@ -89,6 +89,24 @@ impl Files<'_> {
         authorised.map_err(|denial| Problem::Forbidden(denial.to_string()))
     }
 
+    /// The same for a request that names no path: if it is refused, its entry says which place it named, since none is
+    /// derived for somebody who may not store anything there.
+    ///
+    /// # Errors
+    /// [`Problem::ForeignOrganisation`], [`Problem::Forbidden`]
+    pub fn may_upload_to(
+        &self,
+        principal: &crate::auth::Principal,
+        place: &Place,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Authorised<Upload, OwnPlace>, Problem> {
+        self.may_upload(principal, place.clone()).inspect_err(|refused| {
+            attempt.details.name_place(place);
+            attempt.details.org_id =
+                (*refused == Problem::ForeignOrganisation).then(|| place.org.as_str().to_owned());
+        })
+    }
+
     /// Stores a file and answers its record.
     ///
     /// # Errors

@@ -21,23 +21,12 @@ pub async fn store(app: &App, call: &Call, form: Form, place: Place) -> Result<A
     }
     let FileField { name, media_type, bytes } = form.file;
     let file = NewFile::new(name, media_type, bytes, form.add_timestamp);
-    let key = call.key(|request| {
-        let request = [place.org.as_str(), &place.object_type.to_string(), place.object_id.as_str()]
-            .into_iter()
-            .fold(request, |request, field| request.field(Some(field)));
-        file.fingerprint(form.related.fingerprint(request))
-    })?;
+    let key = call.key(|request| file.fingerprint(form.related.fingerprint(place.fingerprint(request))))?;
     let mut attempt = call.attempt(app, Action::Upload, form.related).under(key);
     let files = Files::new(app, call.deadline);
-    let stored = match files.may_upload(&call.principal, place.clone()) {
+    let stored = match files.may_upload_to(&call.principal, &place, &mut attempt) {
         Ok(allowed) => files.upload(&allowed, file, &mut attempt).await,
-        Err(refused) => {
-            // No path was named, and none is derived for somebody who may not store anything there.
-            attempt.details.name_place(&place);
-            attempt.details.org_id =
-                (refused == Problem::ForeignOrganisation).then(|| place.org.as_str().to_owned());
-            Err(refused)
-        }
+        Err(refused) => Err(refused),
     };
     let replayed = attempt.is_replayed();
     let record = attempt.settle(stored).await?;

@@ -1,11 +1,12 @@
 //! The tables: file records and the audit log, in any store that speaks DynamoDB's protocol.
 //!
-//! The only place that imports `aws_sdk_dynamodb`. It offers three ways to write, and none that changes what anybody can
+//! The only place that imports `aws_sdk_dynamodb`. It offers these ways to write, and none that changes what anybody can
 //! see without an entry in the log:
 //!
 //! - `reserve` opens a reservation: invisible, not an effect; so does `open_session`, together with its upload session;
 //! - `commit` makes every change and writes its entry, in one transaction;
-//! - `retire` closes a reservation that never became a file.
+//! - `retire` closes a reservation that never became a file;
+//! - a session's claim, a key's memory and maintenance's position are rows of `storage_state`, and no file's.
 
 mod change;
 mod commit;

@@ -30,6 +30,17 @@ pub(super) struct Described {
 }
 
 impl Described {
+    /// The fields as both kinds of header have them, from the flags on (APPNOTE 4.3.7, 4.3.12).
+    fn at(bytes: &[u8], start: usize) -> Option<Self> {
+        Some(Self {
+            flags: u16_at(bytes, start)?,
+            method: u16_at(bytes, start + 2)?,
+            crc: u32_at(bytes, start + 8)?,
+            compressed: u32_at(bytes, start + 12)?.into(),
+            declared: u32_at(bytes, start + 16)?.into(),
+        })
+    }
+
     /// Whether it is encrypted, in one of the ways there are (APPNOTE 4.4.4, bits 0, 6 and 13).
     pub(super) fn is_encrypted(self) -> bool {
         self.flags & (1 | 1 << 6 | 1 << 13) != 0
@@ -73,13 +84,7 @@ impl<'a> Central<'a> {
         let variable = bytes.get(CENTRAL_BYTES..)?.get(..name_bytes + extra_bytes + comment_bytes)?;
         let (name, rest) = variable.split_at_checked(name_bytes)?;
         let extra = rest.get(..extra_bytes)?;
-        let described = Described {
-            flags: u16_at(bytes, 8)?,
-            method: u16_at(bytes, 10)?,
-            crc: u32_at(bytes, 16)?,
-            compressed: u32_at(bytes, 20)?.into(),
-            declared: u32_at(bytes, 24)?.into(),
-        };
+        let described = Described::at(bytes, 8)?;
         let (attributes, offset) = (u32_at(bytes, 38)?, u64::from(u32_at(bytes, 42)?));
         let length = CENTRAL_BYTES + variable.len();
         let mut record = Self { described, attributes, offset, name, extra, length };
@@ -108,13 +113,7 @@ pub(super) struct Local {
 impl Local {
     /// The header that these bytes begin with.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let described = Described {
-            flags: u16_at(bytes, 6)?,
-            method: u16_at(bytes, 8)?,
-            crc: u32_at(bytes, 14)?,
-            compressed: u32_at(bytes, 18)?.into(),
-            declared: u32_at(bytes, 22)?.into(),
-        };
+        let described = Described::at(bytes, 6)?;
         let (name_bytes, extra_bytes) = (u16_at(bytes, 26)?, u16_at(bytes, 28)?);
         bytes.starts_with(LOCAL_SIGNATURE).then_some(Self { described, name_bytes, extra_bytes })
     }
