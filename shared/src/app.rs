@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::auth::{Policies, PolicyError, Verifier, VerifierError};
 use crate::config::Config;
-use crate::spaces::Spaces;
+use crate::spaces::{Archive, Spaces};
 use crate::tables::Tables;
 
 /// The parts that requests share.
@@ -20,6 +20,17 @@ pub struct App {
     pub tables: Tables,
     /// The bucket.
     pub spaces: Spaces,
+    /// The sealed log, where one is configured.
+    pub log: Option<SealedLog>,
+}
+
+/// The sealed log: what is needed to read it.
+#[derive(Debug)]
+pub struct SealedLog {
+    /// What the origins of all logs begin with.
+    pub origin: String,
+    /// Tiles and checkpoints.
+    pub archive: Archive,
 }
 
 /// Why a function does not start.
@@ -51,6 +62,10 @@ impl App {
                 None => Policies::default_set()?,
             },
             tables: Tables::new(&config.tables, http.clone()),
+            log: config.audit.as_ref().map(|audit| SealedLog {
+                origin: audit.origin.clone(),
+                archive: Archive::new(&audit.archive, http.clone()),
+            }),
             spaces: Spaces::new(&config.spaces, http),
         })
     }

@@ -1,8 +1,6 @@
 //! Identifiers that come from outside: organisations, business objects, users.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
+pub use audit_format::UserId;
 use thiserror::Error;
 
 /// Longest `org_id` and `object_id` in bytes (DESIGN section 5, "Paths").
@@ -75,33 +73,6 @@ impl ObjectId {
 
 /// The largest integer that every JSON reader holds exactly: 2^53 − 1 (RFC 8259, section 6).
 pub const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
-
-/// A user's id as the platform shows it: a number or a text, kept in the JSON type in which it came.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum UserId {
-    /// A whole number within ±[`MAX_SAFE_INTEGER`].
-    Number(i64),
-    /// Any text.
-    Text(String),
-}
-
-impl UserId {
-    /// The service itself.
-    #[must_use]
-    pub fn system() -> Self {
-        Self::Text("system".into())
-    }
-}
-
-impl fmt::Display for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Text(text) => f.write_str(text),
-        }
-    }
-}
 
 fn id(text: &str, field: &'static str) -> Result<String, IdError> {
     let bytes = text.as_bytes();

@@ -7,6 +7,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::audit::Details;
 use crate::auth::Target;
 use crate::catalog::{Catalog, CatalogError, ObjectType};
 use crate::file_name::{FileName, FileNameError};
@@ -66,6 +67,13 @@ impl Place {
         let org = OrgId::parse(org)?;
         let object_type = Catalog::get().object_type(system, object_type)?;
         Ok(Self { org, object_type, object_id: ObjectId::parse(object_id)? })
+    }
+
+    /// Says in an entry which place a request was about that named no path.
+    pub fn name_in(&self, details: &mut Details) {
+        details.system = Some(self.object_type.system.to_owned());
+        details.object_type = Some(self.object_type.name.to_owned());
+        details.object_id = Some(self.object_id.as_str().to_owned());
     }
 
     /// What makes it the same place when it is named again.

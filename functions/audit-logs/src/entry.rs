@@ -31,10 +31,11 @@ pub(crate) fn log(body: &Body) -> Value {
 
 fn metadata(details: &Details) -> Value {
     let Details {
-        action_type,
         file_size,
         hard_delete,
         expires_in,
+        filter,
+        format,
         sha256,
         include_deleted,
         key,
@@ -48,10 +49,11 @@ fn metadata(details: &Details) -> Value {
         reason,
     } = details;
     let members = [
-        ("action_type", json!(action_type)),
         ("file_size", json!(file_size)),
         ("hard_delete", json!(hard_delete)),
         ("expires_in", json!(expires_in)),
+        ("filter", json!(filter)),
+        ("format", json!(format)),
         ("sha256", json!(sha256)),
         ("include_deleted", json!(include_deleted)),
         ("key", json!(key)),

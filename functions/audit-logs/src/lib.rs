@@ -39,7 +39,7 @@ async fn handle(app: &App, call: Call) -> Result<Answer, Problem> {
 
     let mut attempt = call.attempt(app, Action::AuditRead, Related::default());
     attempt.path = filter.file_path.clone();
-    attempt.details.action_type = filter.action;
+    attempt.details.filter = filter.action.map(|action| format!("action_type={action}"));
     let page = read(app, &call, filter, &mut attempt).await;
     let page = attempt.settle(page).await?;
     answer(&page)

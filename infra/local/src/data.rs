@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use thiserror::Error;
 
 /// The version of what stands in a data folder. Raised when an older folder cannot be read any more.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
 /// What can be wrong with a data folder. The texts are for the person at the terminal.
 #[derive(Debug, Error)]
@@ -107,7 +107,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("version"), "0\n").unwrap();
         let error = DataFolder::open(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("is of version 0, this stack reads version 2"), "{error}");
+        assert!(error.contains("is of version 0, this stack reads version 3"), "{error}");
     }
 
     #[test]

@@ -10,7 +10,10 @@ use dynoxide::Database;
 use serde_json::{Value, json};
 use shared::app::{App, StartError as AppError};
 use shared::clock::{self, Deadline};
-use shared::config::{Config, DEVELOPMENT_JWT_SECRET, SpacesConfig, TablesConfig, TokenConfig};
+use shared::config::{
+    ArchiveConfig, AuditConfig, Config, DEVELOPMENT_JWT_SECRET, SigningConfig, SpacesConfig, TablesConfig,
+    TokenConfig,
+};
 use shared::http::{BASE_PATH, Configured};
 use shared::maintenance::{Maintenance, Options as MaintenanceOptions};
 use shared::secret::Secret;
@@ -22,7 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::data::{DataError, DataFolder};
 use crate::gateway;
-use crate::spaces::{ACCESS_KEY_ID, BUCKET, CorsRule, SECRET_ACCESS_KEY, Spaces};
+use crate::spaces::{ACCESS_KEY_ID, ARCHIVE_BUCKET, BUCKET, CorsRule, SECRET_ACCESS_KEY, Spaces};
 
 /// How long connections get to finish when the stack stops.
 const STOPPING_TIME: Duration = Duration::from_secs(2);
@@ -32,6 +35,11 @@ const MAINTENANCE_PERIOD: Duration = Duration::from_secs(60);
 const MAINTENANCE_LIMIT: Duration = Duration::from_secs(290);
 /// How long the embedded stores get to set up their tables.
 const SETUP_TIME: Duration = Duration::from_secs(30);
+
+/// What the origins of the local logs begin with.
+pub const AUDIT_ORIGIN: &str = "localhost/audit";
+/// The seed of the key that signs the local logs' checkpoints, base64. Known to everybody: it proves nothing to anybody.
+pub const DEVELOPMENT_SIGNING_KEY: &str = "bG9jYWwtc3RhY2stb25seS1uZXZlci1kZXBsb3ktbWU=";
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -241,12 +249,26 @@ pub fn config(s3: SocketAddr, dynamodb: SocketAddr, jwt_secret: &str, policies: 
             records_table: "file_records".into(),
             log_table: "storage_audit_logs".into(),
             state_table: "storage_state".into(),
+            audit_state_table: "storage_audit_state".into(),
             access_key_id: Secret::new(ACCESS_KEY_ID.into()),
             secret_access_key: Secret::new(SECRET_ACCESS_KEY.into()),
             session_token: None,
         },
         tokens: TokenConfig { secret: Secret::new(jwt_secret.into()), issuer: None, audience: None },
         policies,
+        audit: Some(AuditConfig {
+            origin: AUDIT_ORIGIN.into(),
+            archive: ArchiveConfig {
+                endpoint: Some(format!("http://{s3}")),
+                region: "us-east-1".into(),
+                bucket: ARCHIVE_BUCKET.into(),
+                access_key: Secret::new(ACCESS_KEY_ID.into()),
+                secret_key: Secret::new(SECRET_ACCESS_KEY.into()),
+                session_token: None,
+                object_lock: false,
+            },
+            signing: Some(SigningConfig::Seed(Secret::new(DEVELOPMENT_SIGNING_KEY.into()))),
+        }),
     }
 }
 

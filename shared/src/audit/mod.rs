@@ -1,13 +1,13 @@
-//! The audit log's form: what an entry says, its canonical bytes, its hash, and the chain of its writer.
+//! What is said in the audit log, and the chain of its writer. The form of it is [`audit_format`]'s.
 //!
 //! Knows nothing of the table the entries end up in (see [`crate::tables`]) nor of how a request reaches us.
 
-mod body;
 mod entry;
-mod index;
 mod writer;
 
-pub use body::{Body, InDoubt, LeafHash, leaf_hash};
-pub use entry::{Action, Actor, Details, Event, Outcome, Related, RelatedError};
-pub use index::{Index, IndexKeys, kept_until, month_of, partition};
-pub use writer::{MAX_IDLE_WRITERS, Pen, Sealed, Writers};
+pub use audit_format::{
+    Action, Body, Details, InDoubt, Index, IndexKeys, Leaf, LeafHash, LogRow, Notice, NoticeKind, kept_until,
+    leaf_hash, month_of, partition,
+};
+pub use entry::{Actor, Event, Outcome, Related, RelatedError};
+pub use writer::{MAX_IDLE_WRITERS, Pen, Writers};

@@ -10,8 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use ulid::Ulid;
 
-use super::body::{Body, InDoubt, LeafHash, leaf_hash};
-use super::entry::{Actor, Event, Outcome};
+use super::{Actor, Body, Event, InDoubt, LeafHash, LogRow, Outcome, leaf_hash};
 use crate::ids::OrgId;
 use crate::unique;
 
@@ -41,21 +40,6 @@ struct Writer {
     highest: Option<Ulid>,
     /// Named by this writer's first entry.
     replaces: Option<InDoubt>,
-}
-
-/// An entry ready to be stored: its bytes, and what the row needs besides.
-#[derive(Debug, Clone)]
-pub struct Sealed {
-    /// Also the transaction's idempotency token: one id answers "did it happen?".
-    pub id: Ulid,
-    /// What the bytes say.
-    pub body: Body,
-    /// The canonical bytes.
-    pub bytes: Vec<u8>,
-    /// Their leaf hash.
-    pub hash: LeafHash,
-    /// When the id says the entry was written.
-    pub at: Timestamp,
 }
 
 impl Writers {
@@ -118,17 +102,17 @@ impl Pen<'_> {
     /// Gives an event its place in the chain.
     #[must_use]
     #[expect(clippy::expect_used, reason = "the writer leaves only in methods that consume the pen")]
-    pub fn seal(&mut self, actor: &Actor, event: Event, now: Timestamp) -> Sealed {
+    pub fn seal(&mut self, actor: &Actor, event: Event, now: Timestamp) -> LogRow {
         self.writer.as_mut().expect("a pen holds its writer").seal(actor, event, now)
     }
 
     /// From here on the entry may have been stored.
-    pub fn sending(&mut self, entry: &Sealed) {
+    pub fn sending(&mut self, entry: &LogRow) {
         self.in_flight = Some(entry.id);
     }
 
     /// The entry is stored: the chain goes on behind it.
-    pub fn committed(mut self, entry: &Sealed) {
+    pub fn committed(mut self, entry: &LogRow) {
         if let Some(mut writer) = self.writer.take() {
             writer.sequence += 1;
             writer.last = Some(entry.hash);
@@ -168,7 +152,7 @@ impl Writer {
         }
     }
 
-    fn seal(&mut self, actor: &Actor, event: Event, now: Timestamp) -> Sealed {
+    fn seal(&mut self, actor: &Actor, event: Event, now: Timestamp) -> LogRow {
         let Event { action, path, related, details, outcome } = event;
         let id = self.next_id(now);
         let user = actor.user.clone();
@@ -199,7 +183,7 @@ impl Writer {
         let bytes = body.to_bytes();
         let hash = leaf_hash(&bytes);
         let at = i64::try_from(id.timestamp_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        Sealed { id, body, hash, bytes, at: at.unwrap_or(now) }
+        LogRow { id, body, hash, bytes, at: at.unwrap_or(now) }
     }
 
     /// A ULID above the writer's last one, also when the clock has gone back.
@@ -343,7 +327,7 @@ mod tests {
         assert_eq!(write(&writers, 2).body.replaces.map(|doubt| doubt.id), Some(doubtful.id.to_string()));
     }
 
-    fn write(writers: &Writers, ms: i64) -> Sealed {
+    fn write(writers: &Writers, ms: i64) -> LogRow {
         let mut pen = writers.take(&org("org-1"));
         let sealed = pen.seal(&actor(), event(), at(ms));
         pen.sending(&sealed);

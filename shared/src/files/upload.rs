@@ -101,7 +101,7 @@ impl Files<'_> {
         attempt: &mut Attempt<'_>,
     ) -> Result<Authorised<Upload, OwnPlace>, Problem> {
         self.may_upload(principal, place.clone()).inspect_err(|refused| {
-            attempt.details.name_place(place);
+            place.name_in(&mut attempt.details);
             attempt.details.org_id =
                 (*refused == Problem::ForeignOrganisation).then(|| place.org.as_str().to_owned());
         })

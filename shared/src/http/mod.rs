@@ -35,10 +35,11 @@ pub const BASE_PATH: &str = "/api/storage";
 /// Says that an answer was given before (draft-ietf-httpapi-idempotency-key-header).
 const REPLAYED: &str = "idempotent-replayed";
 
-/// What a handler answers when all went well: status 200 and a JSON body.
+/// What a handler answers when all went well: status 200 and a body, of JSON unless it is a file of another format.
 #[derive(Debug)]
 pub struct Answer {
-    body: Value,
+    content_type: &'static str,
+    body: String,
     replayed: bool,
 }
 
@@ -53,7 +54,13 @@ impl Answer {
         if let (Value::Object(answer), Value::Object(body)) = (&mut answer, body) {
             answer.extend(body);
         }
-        Ok(Self { body: answer, replayed: false })
+        Ok(Self { content_type: "application/json", body: answer.to_string(), replayed: false })
+    }
+
+    /// A text of another format.
+    #[must_use]
+    pub fn text(content_type: &'static str, body: String) -> Self {
+        Self { content_type, body, replayed: false }
     }
 
     /// Whether it was given before, to an earlier request with the same idempotency key.
@@ -83,7 +90,7 @@ pub struct Route {
 pub struct Endpoint {
     /// The function's name, and the first segment of its routes behind [`BASE_PATH`].
     pub name: &'static str,
-    /// Its routes.
+    /// Its routes. Of several that fit the first one is taken.
     pub routes: &'static [Route],
 }
 
@@ -100,13 +107,13 @@ impl Endpoint {
         let outcome = outcome.unwrap_or_else(|_| Err(Problem::Internal("panic".into())));
         self.log(&outcome, &request_id, begun);
         match outcome {
-            Ok(Answer { body, replayed }) => {
+            Ok(Answer { content_type, body, replayed }) => {
                 let headers = replayed.then(|| (REPLAYED, "true".to_owned()));
-                response(200, "application/json", headers.as_slice(), &body)
+                response(200, content_type, headers.as_slice(), body)
             }
             Err(problem) => {
-                let body = problem.body(&request_id);
-                response(problem.status(), "application/problem+json", &problem.headers(), &body)
+                let body = problem.body(&request_id).to_string();
+                response(problem.status(), "application/problem+json", &problem.headers(), body)
             }
         }
     }
@@ -130,7 +137,8 @@ impl Endpoint {
             return Err(Problem::NoRoute);
         }
         let Some((route, rest)) = routes.iter().find(|(route, _)| route.method == *request.method()) else {
-            let allowed: Vec<_> = routes.iter().map(|(route, _)| route.method.as_str()).collect();
+            let mut allowed: Vec<_> = routes.iter().map(|(route, _)| route.method.as_str()).collect();
+            allowed.dedup();
             return Err(Problem::MethodNotAllowed(allowed.join(", ")));
         };
         let app = app.as_ref().map_err(|error| Problem::NotConfigured(error.to_string()))?;
@@ -171,7 +179,7 @@ fn response(
     status: u16,
     content_type: &str,
     headers: &[(&'static str, String)],
-    body: &Value,
+    body: String,
 ) -> Response<Body> {
     let mut response = Response::builder()
         .status(status)
@@ -181,7 +189,7 @@ fn response(
     for (name, value) in headers {
         response = response.header(*name, value);
     }
-    response.body(Body::Text(body.to_string())).unwrap_or_else(|_| {
+    response.body(Body::Text(body)).unwrap_or_else(|_| {
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response

@@ -2,6 +2,7 @@
 //!
 //! It neither decides whether something may be stored nor records it; see [`crate::files`].
 
+mod archive;
 mod listing;
 mod multipart;
 mod objects;
@@ -24,6 +25,7 @@ use tokio::time::timeout;
 use crate::config::SpacesConfig;
 use crate::retry::Tries;
 
+pub use self::archive::{Archive, Keep};
 pub(crate) use self::objects::NotStored;
 pub use self::objects::{Presentation, SignedUrl, Stored};
 pub(crate) use self::{

@@ -4,7 +4,6 @@
 use aws_sdk_dynamodb::error::{BuildError, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
-use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnConsumedCapacity, TransactWriteItem};
 use jiff::Timestamp;
 use thiserror::Error;
@@ -12,9 +11,9 @@ use tokio::time::timeout;
 use ulid::Ulid;
 
 use super::failure::Attempt;
-use super::records::{Row, number, text, within};
-use super::{ATTEMPT_LIMIT, CALL_LIMIT, Change, KeyWrite, StoreError, Tables};
-use crate::audit::{Actor, Event, Index, IndexKeys, Pen, Sealed, kept_until, month_of, partition};
+use super::records::{Row, text, within};
+use super::{ATTEMPT_LIMIT, CALL_LIMIT, Change, KeyWrite, StoreError, Tables, log};
+use crate::audit::{Actor, Event, LogRow, Pen};
 use crate::clock::{self, Deadline};
 use crate::idempotency::Memory;
 use crate::retry::Tries;
@@ -114,7 +113,7 @@ impl Tables {
     async fn settle(
         &self,
         pen: Pen<'_>,
-        entry: &Sealed,
+        entry: &LogRow,
         verdict: Verdict,
         doubt: Option<String>,
         deadline: Deadline,
@@ -156,7 +155,7 @@ impl Tables {
         &self,
         change: Change<'_>,
         key: Option<KeyWrite<'_>>,
-        entry: &Sealed,
+        entry: &LogRow,
         now: Timestamp,
     ) -> Result<Vec<TransactWriteItem>, BuildError> {
         let mut items = change.items(&self.names, now)?;
@@ -167,7 +166,7 @@ impl Tables {
         Ok(items)
     }
 
-    async fn is_stored(&self, entry: &Sealed, deadline: Deadline) -> Result<bool, StoreError> {
+    async fn is_stored(&self, entry: &LogRow, deadline: Deadline) -> Result<bool, StoreError> {
         let (pk, sk) = key(entry);
         let get = self.client.get_item().table_name(&self.names.log).key("pk", pk).key("sk", sk);
         let get = get.consistent_read(true).projection_expression("pk");
@@ -175,10 +174,10 @@ impl Tables {
         Ok(within(deadline, || get.clone().send()).await?.item.is_some())
     }
 
-    fn put(&self, entry: &Sealed) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
+    fn put(&self, entry: &LogRow) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
         let put = Put::builder()
             .table_name(&self.names.log)
-            .set_item(Some(row(entry)))
+            .set_item(Some(log::row(entry)))
             .condition_expression("attribute_not_exists(pk)")
             .build()?;
         Ok(TransactWriteItem::builder().put(put).build())
@@ -279,26 +278,6 @@ impl Cancelled {
 const RETRYABLE: [&str; 4] =
     ["None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
 
-fn key(entry: &Sealed) -> (AttributeValue, AttributeValue) {
-    (text(partition(&entry.body.org, &month_of(entry.at))), text(entry.id.to_string()))
-}
-
-/// The entry's row: its bytes, and what follows from them.
-fn row(entry: &Sealed) -> Row {
-    let (pk, sk) = key(entry);
-    let keys = IndexKeys::of(&entry.body, &month_of(entry.at));
-    let bytes = |bytes: &[u8]| AttributeValue::B(Blob::new(bytes));
-    let index = |index: Index, key: [u8; 16]| (index.attribute().to_owned(), bytes(&key));
-    let mut row = Row::from([
-        ("pk".into(), pk),
-        ("sk".into(), sk),
-        ("b".into(), bytes(&entry.bytes)),
-        ("h".into(), bytes(&entry.hash)),
-        ("ttl".into(), number(kept_until(entry.at).as_second())),
-        index(Index::User, keys.user),
-        index(Index::Action, keys.action),
-    ]);
-    row.extend(keys.file.map(|key| index(Index::File, key)));
-    row.extend(keys.object.map(|key| index(Index::Object, key)));
-    row
+fn key(entry: &LogRow) -> (AttributeValue, AttributeValue) {
+    (text(entry.partition()), text(entry.id.to_string()))
 }

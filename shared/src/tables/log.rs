@@ -1,5 +1,6 @@
 //! Reading the audit log: newest first, a page at a time.
 
+use audit_format::Value;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use jiff::{Timestamp, ToSpan, civil, tz::TimeZone};
@@ -7,7 +8,7 @@ use ulid::Ulid;
 
 use super::records::{Row, text, within};
 use super::{StoreError, Tables};
-use crate::audit::{Action, Body, Index, partition};
+use crate::audit::{Action, Body, Index, LogRow, partition};
 use crate::auth::{Authorised, Log, ReadLog};
 use crate::clock::Deadline;
 use crate::ids::OrgId;
@@ -208,6 +209,18 @@ fn entry(row: &Row) -> Option<(Ulid, Body)> {
         );
     }
     read
+}
+
+/// The row of an entry as the table takes it.
+pub(super) fn row(entry: &LogRow) -> Row {
+    let value = |value| match value {
+        Value::S(text) => AttributeValue::S(text),
+        Value::N(number) => AttributeValue::N(number),
+        Value::B(bytes) => AttributeValue::B(Blob::new(bytes)),
+        // No row of ours has any.
+        Value::Other(_) => AttributeValue::Null(true),
+    };
+    entry.attributes().into_iter().map(|(name, attribute)| (name, value(attribute))).collect()
 }
 
 /// Months that the log goes back, at most: entries are kept for seven years and thirty days.

@@ -13,6 +13,7 @@ mod commit;
 mod failure;
 mod log;
 mod maintenance;
+mod positions;
 mod records;
 mod schema;
 mod state;
@@ -31,6 +32,7 @@ pub use commit::{CommitError, Committed};
 pub use failure::StoreError;
 pub use log::{LogPage, LogQuery};
 pub(crate) use maintenance::{FileMark, RecordedFile, SHARDS, Saved};
+pub use positions::Head;
 pub(crate) use records::ReserveError;
 pub(crate) use state::{Claim, KeyWrite, OpenError};
 
@@ -53,6 +55,7 @@ struct Names {
     records: String,
     log: String,
     state: String,
+    audit_state: String,
 }
 
 impl Tables {
@@ -82,6 +85,7 @@ impl Tables {
                 records: config.records_table.clone(),
                 log: config.log_table.clone(),
                 state: config.state_table.clone(),
+                audit_state: config.audit_state_table.clone(),
             },
             writers: Writers::default(),
         }

@@ -97,6 +97,17 @@ fn state() -> Definition {
     Definition { partition: text("pk"), sort: None, indexes: Vec::new(), ttl: Some("ttl"), stream: false }
 }
 
+/// `storage_audit_state`: the sealer's heads, positions and counters. See [`super::positions`] for the rows.
+fn audit_state() -> Definition {
+    Definition {
+        partition: text("pk"),
+        sort: Some(text("sk")),
+        indexes: Vec::new(),
+        ttl: Some("ttl"),
+        stream: false,
+    }
+}
+
 impl Tables {
     /// Creates the tables that are not there. Doing it again changes nothing.
     ///
@@ -105,7 +116,8 @@ impl Tables {
     pub async fn provision(&self) -> Result<(), StoreError> {
         self.create(&self.names.records, records()).await?;
         self.create(&self.names.log, log()).await?;
-        self.create(&self.names.state, state()).await
+        self.create(&self.names.state, state()).await?;
+        self.create(&self.names.audit_state, audit_state()).await
     }
 
     async fn create(&self, table: &str, definition: Definition) -> Result<(), StoreError> {

@@ -322,7 +322,7 @@ fn describe(attempt: &mut Attempt<'_>, mime_type: &str) {
         expires_in: url.then_some(600),
         purpose: (url && action != Action::SignedUrlGenerated).then(|| "download".into()),
         hard_delete: (action == Action::Delete).then_some(false),
-        action_type: (action == Action::AuditRead).then_some(Action::Upload),
+        filter: (action == Action::AuditRead).then(|| "action_type=UPLOAD".into()),
         ..Details::default()
     };
 }

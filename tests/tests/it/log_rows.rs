@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use audit_format::Value;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use jiff::{SignedDuration, Timestamp};
-use shared::audit::{Action, Body, Details, Index, IndexKeys, kept_until, leaf_hash, month_of, partition};
+use shared::audit::{Action, Body, Details, LogRow};
 use shared::clock;
 use shared::ids::UserId;
 use ulid::Ulid;
@@ -60,21 +61,12 @@ pub async fn insert(world: &World, entries: &[Body]) {
 }
 
 fn row(entry: &Body) -> HashMap<String, AttributeValue> {
-    let bytes = entry.to_bytes();
-    let at = Timestamp::from_millisecond(entry.timestamp_ms).unwrap();
-    let month = month_of(at);
-    let binary = |bytes: &[u8]| AttributeValue::B(Blob::new(bytes));
-    let keys = IndexKeys::of(entry, &month);
-    let mut row = HashMap::from([
-        ("pk".to_owned(), AttributeValue::S(partition(&entry.org, &month))),
-        ("sk".to_owned(), AttributeValue::S(entry.id.clone())),
-        ("h".to_owned(), binary(&leaf_hash(&bytes))),
-        ("b".to_owned(), binary(&bytes)),
-        ("ttl".to_owned(), AttributeValue::N(kept_until(at).as_second().to_string())),
-        (Index::User.attribute().to_owned(), binary(&keys.user)),
-        (Index::Action.attribute().to_owned(), binary(&keys.action)),
-    ]);
-    row.extend(keys.file.map(|key| (Index::File.attribute().to_owned(), binary(&key))));
-    row.extend(keys.object.map(|key| (Index::Object.attribute().to_owned(), binary(&key))));
-    row
+    let value = |value| match value {
+        Value::S(text) => AttributeValue::S(text),
+        Value::N(number) => AttributeValue::N(number),
+        Value::B(bytes) => AttributeValue::B(Blob::new(bytes)),
+        Value::Other(json) => panic!("{json}"),
+    };
+    let row = LogRow::of(&entry.to_bytes()).unwrap();
+    row.attributes().into_iter().map(|(name, attribute)| (name, value(attribute))).collect()
 }

@@ -10,7 +10,7 @@ use s3s::auth::{S3Auth, SecretKey};
 use s3s::path::S3Path;
 use s3s::{S3Result, s3_error};
 
-use super::{ACCESS_KEY_ID, BUCKET, SECRET_ACCESS_KEY};
+use super::{ACCESS_KEY_ID, SECRET_ACCESS_KEY};
 
 /// The longest life of a presigned URL: seven days.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>
@@ -46,7 +46,10 @@ impl S3Auth for Keys {
 }
 
 /// The access check of every request, after the signature's.
-pub(super) struct Gate;
+pub(super) struct Gate {
+    /// The bucket that this is the gate of.
+    pub(super) bucket: &'static str,
+}
 
 #[async_trait::async_trait]
 impl S3Access for Gate {
@@ -57,7 +60,7 @@ impl S3Access for Gate {
         check_signed_enough(cx)?;
         match cx.s3_path() {
             S3Path::Root => Ok(()),
-            S3Path::Bucket { bucket } | S3Path::Object { bucket, .. } if &**bucket == BUCKET => Ok(()),
+            S3Path::Bucket { bucket } | S3Path::Object { bucket, .. } if &**bucket == self.bucket => Ok(()),
             S3Path::Bucket { .. } | S3Path::Object { .. } => {
                 Err(s3_error!(NoSuchBucket, "The specified bucket does not exist"))
             }

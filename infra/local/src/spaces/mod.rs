@@ -37,8 +37,11 @@ use tokio::net::TcpListener;
 pub use cors::CorsRule;
 use store::Store;
 
-/// The one bucket there is.
+/// The bucket of the files.
 pub const BUCKET: &str = "storage";
+/// The bucket of the audit log's archive. Like the other it knows neither versions nor Object Lock: it takes the headers and
+/// keeps nothing from being replaced.
+pub const ARCHIVE_BUCKET: &str = "audit-archive";
 /// The key id that requests are signed with.
 pub const ACCESS_KEY_ID: &str = "local";
 /// The secret of [`ACCESS_KEY_ID`]. It protects nothing: the store listens on loopback only.
@@ -47,7 +50,8 @@ pub const SECRET_ACCESS_KEY: &str = "localsecret";
 /// The store, opened on its folder and not yet listening.
 #[derive(Debug)]
 pub struct Spaces {
-    store: Arc<Store>,
+    files: Arc<Store>,
+    archive: Arc<Store>,
     cors: Vec<CorsRule>,
 }
 
@@ -75,17 +79,19 @@ pub enum OpenError {
 impl Spaces {
     /// Opens the store in `dir`, makes it if it is not there, and removes what a crash left behind.
     ///
-    /// `cors` is what the bucket answers to browsers; [`CorsRule::development`] is the setup guide's rule. A folder
+    /// `cors` is what the files' bucket answers to browsers; [`CorsRule::development`] is the setup guide's rule. A folder
     /// belongs to one process at a time. Blocks on files: call it before the server starts, or off the async threads.
     pub fn open(dir: &Path, cors: Vec<CorsRule>) -> Result<Self, OpenError> {
-        Ok(Self { store: Arc::new(Store::open(dir)?), cors })
+        let archive = dir.join(ARCHIVE_BUCKET);
+        std::fs::create_dir_all(&archive)?;
+        Ok(Self { files: Arc::new(Store::open(dir)?), archive: Arc::new(Store::open(&archive)?), cors })
     }
 
     /// Serves S3 (path style) on `listener` until `shutdown` resolves, then ends what is under way.
     ///
     /// Idle connections are closed at once; a request under way gets five seconds to finish, then it is cut off.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) {
-        let service = server::service(self.store, self.cors);
+        let service = server::service(self.files, self.archive, self.cors);
         server::run(listener, service, shutdown).await;
     }
 }

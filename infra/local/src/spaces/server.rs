@@ -18,11 +18,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use ulid::Ulid;
 
-use super::BUCKET;
 use super::api::Api;
 use super::cors::{self, CorsRule};
 use super::gate::{Gate, Keys};
 use super::store::Store;
+use super::{ARCHIVE_BUCKET, BUCKET};
 
 /// How long requests under way may take after the shutdown began.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -31,15 +31,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What answers one request; the same for every connection.
 pub(super) struct Service {
-    s3: S3Service,
+    files: S3Service,
+    archive: S3Service,
     cors: Vec<CorsRule>,
 }
 
-pub(super) fn service(store: Arc<Store>, cors: Vec<CorsRule>) -> Service {
-    let mut builder = S3ServiceBuilder::new(Api::new(store));
+pub(super) fn service(files: Arc<Store>, archive: Arc<Store>, cors: Vec<CorsRule>) -> Service {
+    Service { files: bucket(files, BUCKET), archive: bucket(archive, ARCHIVE_BUCKET), cors }
+}
+
+fn bucket(store: Arc<Store>, name: &'static str) -> S3Service {
+    let mut builder = S3ServiceBuilder::new(Api::new(store, name));
     builder.set_auth(Keys);
-    builder.set_access(Gate);
-    Service { s3: builder.build(), cors }
+    builder.set_access(Gate { bucket: name });
+    builder.build()
 }
 
 /// Accepts until `shutdown`, then waits for what is under way, but no longer than [`GRACE`].
@@ -109,13 +114,19 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 
 impl Service {
     async fn answer(&self, request: Request<Incoming>) -> Result<HttpResponse, HttpError> {
-        let rules = self.rules_for(request.uri().path());
+        let bucket = request.uri().path().trim_start_matches('/').split('/').next();
+        // CORS is a property of a bucket: anything else has no rules.
+        let (s3, rules) = match bucket {
+            Some(ARCHIVE_BUCKET) => (&self.archive, &[][..]),
+            Some(BUCKET) => (&self.files, self.cors.as_slice()),
+            _ => (&self.files, &[][..]),
+        };
         let origin = request.headers().get(ORIGIN).cloned();
         let method = request.method().clone();
         let mut response = if method == Method::OPTIONS {
             cors::preflight(rules, request.headers())
         } else {
-            let mut response = self.s3.call(request.map(Body::from)).await?;
+            let mut response = s3.call(request.map(Body::from)).await?;
             cors::decorate(rules, origin.as_ref(), &method, &mut response);
             response
         };
@@ -124,11 +135,5 @@ impl Service {
             response.headers_mut().insert("x-amz-request-id", id);
         }
         Ok(response)
-    }
-
-    /// CORS is a property of a bucket: anything else has no rules.
-    fn rules_for(&self, path: &str) -> &[CorsRule] {
-        let bucket = path.trim_start_matches('/').split('/').next();
-        if bucket == Some(BUCKET) { &self.cors } else { &[] }
     }
 }

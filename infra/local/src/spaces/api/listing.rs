@@ -12,7 +12,6 @@ use s3s::dto::{
 use s3s::{S3Result, s3_error};
 
 use super::{Api, owner};
-use crate::spaces::BUCKET;
 use crate::spaces::index::listing::{Entry, Query};
 use crate::spaces::index::uploads::Upload;
 
@@ -59,7 +58,7 @@ pub(super) async fn objects(api: &Api, input: ListObjectsV2Input) -> S3Result<Li
         }
     }
     Ok(ListObjectsV2Output {
-        name: Some(BUCKET.into()),
+        name: Some(api.bucket.into()),
         prefix: Some(encoding.apply(input.prefix.unwrap_or_default())),
         delimiter: input.delimiter.map(|delimiter| encoding.apply(delimiter)),
         start_after: input.start_after.map(|key| encoding.apply(key)),
@@ -95,7 +94,7 @@ pub(super) async fn uploads(
     uploads.truncate(limit);
     let last = uploads.last().filter(|_| is_truncated).cloned();
     Ok(ListMultipartUploadsOutput {
-        bucket: Some(BUCKET.into()),
+        bucket: Some(api.bucket.into()),
         prefix: input.prefix.map(|prefix| encoding.apply(prefix)),
         key_marker: input.key_marker.map(|key| encoding.apply(key)),
         upload_id_marker: input.upload_id_marker,
@@ -120,7 +119,7 @@ pub(super) async fn parts(api: &Api, input: ListPartsInput) -> S3Result<ListPart
     let is_truncated = limit > 0 && parts.len() > limit;
     parts.truncate(limit);
     Ok(ListPartsOutput {
-        bucket: Some(BUCKET.into()),
+        bucket: Some(api.bucket.into()),
         key: Some(input.key),
         upload_id: Some(input.upload_id),
         part_number_marker: Some(marker),

@@ -25,16 +25,17 @@ use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 
 use super::errors::internal;
 use super::store::{Store, StoreError};
-use super::{ACCESS_KEY_ID, BUCKET};
+use super::{ACCESS_KEY_ID, ARCHIVE_BUCKET, BUCKET};
 
 /// The implementation that `s3s` calls.
 pub(super) struct Api {
     store: Arc<Store>,
+    bucket: &'static str,
 }
 
 impl Api {
-    pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store }
+    pub(super) fn new(store: Arc<Store>, bucket: &'static str) -> Self {
+        Self { store, bucket }
     }
 
     /// Runs a call of the store off the async threads.
@@ -57,12 +58,12 @@ fn owner() -> Owner {
 impl S3 for Api {
     async fn list_buckets(&self, _: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
         let created = self.blocking(Store::created).await?;
-        let bucket = Bucket {
-            name: Some(BUCKET.into()),
+        let bucket = |name: &str| Bucket {
+            name: Some(name.into()),
             creation_date: Some(created.to_system_time().into()),
             ..Bucket::default()
         };
-        let buckets = Some(vec![bucket]);
+        let buckets = Some([ARCHIVE_BUCKET, BUCKET].map(bucket).into());
         Ok(S3Response::new(ListBucketsOutput {
             buckets,
             owner: Some(owner()),

@@ -10,7 +10,6 @@ use s3s::dto::{
 use s3s::{S3Request, S3Result, s3_error};
 
 use super::{Api, attributes, conditions};
-use crate::spaces::BUCKET;
 use crate::spaces::body::{self, Claims};
 use crate::spaces::store::ListedPart;
 
@@ -25,7 +24,7 @@ pub(super) async fn create(
     let key = input.key.clone();
     let upload_id = api.blocking(move |store| store.create_upload(&key, &attributes)).await?;
     Ok(CreateMultipartUploadOutput {
-        bucket: Some(BUCKET.into()),
+        bucket: Some(api.bucket.into()),
         key: Some(input.key),
         upload_id: Some(upload_id),
         checksum_algorithm: input.checksum_algorithm,
@@ -73,8 +72,8 @@ pub(super) async fn complete(
     let (key, upload_id) = (input.key.clone(), input.upload_id);
     let etag = api.blocking(move |store| store.complete(&key, &upload_id, &parts, size, &condition)).await?;
     Ok(CompleteMultipartUploadOutput {
-        bucket: Some(BUCKET.into()),
-        location: Some(format!("/{BUCKET}/{}", input.key)),
+        bucket: Some(api.bucket.into()),
+        location: Some(format!("/{}/{}", api.bucket, input.key)),
         key: Some(input.key),
         e_tag: Some(ETag::Strong(etag)),
         ..CompleteMultipartUploadOutput::default()

@@ -5,8 +5,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::entry::{Action, Details};
-use crate::ids::UserId;
+use crate::{Action, Details, UserId};
 
 /// SHA-256 of a leaf.
 pub type LeafHash = [u8; 32];
@@ -158,10 +157,11 @@ mod tests {
             replaces: Some(InDoubt { id: text(), sequence: Some(1), writer: text() }),
             id: text(),
             details: Details {
-                action_type: Some(Action::Delete),
                 file_size: Some(1),
                 hard_delete: Some(true),
                 expires_in: Some(60),
+                filter: Some(text()),
+                format: Some(text()),
                 sha256: Some(text()),
                 include_deleted: Some(true),
                 key: Some(text()),

@@ -4,8 +4,7 @@
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use sha2::{Digest, Sha256};
 
-use super::body::Body;
-use super::entry::Action;
+use crate::{Action, Body};
 
 /// One of the log's four indexes. Each sorts by ULID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
