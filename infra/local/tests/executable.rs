@@ -228,8 +228,8 @@ async fn what_keeps_it_from_starting_is_said_in_a_sentence() {
     let port = taken.local_addr().unwrap().port().to_string();
     std::fs::write(at("file"), "").unwrap();
     for (folder, file, content) in [
-        ("newer", "version", "3\n"),
-        ("broken", "version", "2"),
+        ("newer", "version", "4\n"),
+        ("broken", "version", "3"),
         ("broken", "dynamodb.sqlite", "not a database"),
         ("broken-s3/spaces", "index.sqlite", "not a database"),
     ] {
@@ -248,7 +248,7 @@ async fn what_keeps_it_from_starting_is_said_in_a_sentence() {
         (format!("--ephemeral --dynamodb-port {port}"), none.clone(), "with --dynamodb-port".into()),
         ("--data /proc/no".into(), none.clone(), "the data folder /proc/no cannot be written".into()),
         ("--data file".into(), none.clone(), "the data folder file cannot be written".into()),
-        ("--data newer".into(), none.clone(), "is of version 3, this stack reads version 2".into()),
+        ("--data newer".into(), none.clone(), "is of version 4, this stack reads version 3".into()),
         ("--data used".into(), none.clone(), "is in use by another local stack".into()),
         ("--data broken".into(), none.clone(), "the embedded DynamoDB does not start: ".into()),
         ("--data broken-s3".into(), none.clone(), "the embedded S3 does not start: ".into()),

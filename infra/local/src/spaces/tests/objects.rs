@@ -4,7 +4,7 @@ use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{ObjectCannedAcl, Permission};
 
 use super::harness::{TestBucket, bytes, client, code};
-use crate::spaces::{ACCESS_KEY_ID, BUCKET};
+use crate::spaces::{ACCESS_KEY_ID, ARCHIVE_BUCKET, BUCKET};
 
 #[tokio::test]
 async fn an_object_keeps_its_bytes_type_headers_and_metadata() {
@@ -198,7 +198,7 @@ async fn what_is_not_there_is_not_found_and_can_be_deleted() {
     deleted.unwrap();
     let buckets = bucket.client.list_buckets().send().await.unwrap();
     let names: Vec<_> = buckets.buckets().iter().map(|bucket| bucket.name().unwrap()).collect();
-    assert_eq!(names, [BUCKET]);
+    assert_eq!(names, [ARCHIVE_BUCKET, BUCKET]);
     bucket.client.get_bucket_location().bucket(BUCKET).send().await.unwrap();
 }
 
