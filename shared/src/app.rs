@@ -5,7 +5,10 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use thiserror::Error;
 
 use crate::auth::{Policies, PolicyError, Verifier, VerifierError};
-use crate::config::Config;
+use crate::config::{Config, SigningConfig};
+use crate::kms::KmsKey;
+use crate::opaque::Opaque;
+use crate::sealed::{SeedError, Signer};
 use crate::spaces::{Archive, Spaces};
 use crate::tables::Tables;
 
@@ -20,8 +23,12 @@ pub struct App {
     pub tables: Tables,
     /// The bucket.
     pub spaces: Spaces,
+    /// Closes the cursors of the audit log.
+    pub cursors: Opaque,
     /// The sealed log, where one is configured.
     pub log: Option<SealedLog>,
+    /// What signs its checkpoints: only the sealer has it.
+    pub signer: Option<Signer>,
 }
 
 /// The sealed log: what is needed to read it.
@@ -33,6 +40,14 @@ pub struct SealedLog {
     pub archive: Archive,
 }
 
+impl SealedLog {
+    /// The origin of a log's checkpoints, and the name of the key that signs them.
+    #[must_use]
+    pub fn origin_of(&self, org: &str) -> String {
+        audit_format::archive::origin(&self.origin, org)
+    }
+}
+
 /// Why a function does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -42,6 +57,9 @@ pub enum StartError {
     /// The token's settings do not fit together.
     #[error("JWT_SECRET: {0}")]
     Tokens(#[from] VerifierError),
+    /// The signing key is none.
+    #[error("AUDIT_SIGNING_KEY: {0}")]
+    Signing(#[from] SeedError),
 }
 
 impl App {
@@ -50,11 +68,16 @@ impl App {
     /// # Errors
     /// [`StartError`]
     pub fn new(config: &Config) -> Result<Self, StartError> {
-        // One connection pool for both clients.
+        // One connection pool for all clients.
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
             .build_https();
         let tokens = &config.tokens;
+        let signer = match config.audit.as_ref().and_then(|audit| audit.signing.as_ref()) {
+            None => None,
+            Some(SigningConfig::Seed(seed)) => Some(Signer::seed(seed)?),
+            Some(SigningConfig::Kms(key)) => Some(Signer::kms(KmsKey::new(key, http.clone()))),
+        };
         Ok(Self {
             verifier: Verifier::hs256(&tokens.secret, tokens.issuer.clone(), tokens.audience.clone())?,
             policies: match &config.policies {
@@ -62,10 +85,12 @@ impl App {
                 None => Policies::default_set()?,
             },
             tables: Tables::new(&config.tables, http.clone()),
+            cursors: Opaque::new(&tokens.secret, "audit-logs cursor 1"),
             log: config.audit.as_ref().map(|audit| SealedLog {
                 origin: audit.origin.clone(),
                 archive: Archive::new(&audit.archive, http.clone()),
             }),
+            signer,
             spaces: Spaces::new(&config.spaces, http),
         })
     }

@@ -28,6 +28,8 @@ pub struct ObjectType {
     pub url_lifetime_seconds: u32,
     /// How long a file must be kept, in years; the data file names the sources.
     pub retention_years: u32,
+    /// Whether only the service stores files here. To whoever wants to upload there is no such place.
+    pub made_by_service: bool,
 }
 
 /// A kind of file: what it is called, how it is declared, and how its content proves it.
@@ -190,6 +192,8 @@ struct ObjectTypeData {
     max_size_bytes: u64,
     url_lifetime_seconds: u32,
     retention_years: u32,
+    #[serde(default)]
+    made_by_service: bool,
 }
 
 #[expect(clippy::expect_used, reason = "the file is compiled in, and a test parses it")]
@@ -211,6 +215,7 @@ fn link(data: &'static Data, object_type: &'static ObjectTypeData) -> Option<Obj
         max_size_bytes: object_type.max_size_bytes,
         url_lifetime_seconds: object_type.url_lifetime_seconds,
         retention_years: object_type.retention_years,
+        made_by_service: object_type.made_by_service,
     })
 }
 
@@ -231,7 +236,7 @@ mod tests {
         let expected = "workspace/doc workspace/sheet workspace/slide workspace/pdf accounting/receipt \
             accounting/invoice accounting/export communications/email-attachment communications/message-attachment \
             app-builder/source app-builder/build epcr/document billing/invoice billing/claim billing/remittance \
-            fax/inbound fax/outbound";
+            fax/inbound fax/outbound audit/export";
         assert_eq!(all, expected.split_whitespace().collect::<Vec<_>>());
         assert_eq!(Catalog::get().max_path_bytes(), "communications/message-attachment".len());
     }
@@ -302,9 +307,14 @@ mod tests {
         for object_type in Catalog::get().iter() {
             // The contract's limits for `expires_in` (design, section 5).
             assert!((60..=900).contains(&object_type.url_lifetime_seconds), "{object_type}");
-            assert!((1 << 20..=1 << 30).contains(&object_type.max_size_bytes), "{object_type}");
-            let may_be_shorter = object_type.system == "app-builder";
-            assert!(object_type.retention_years >= if may_be_shorter { 1 } else { 7 }, "{object_type}");
+            let largest = if object_type.made_by_service { 1 << 35 } else { 1 << 30 };
+            assert!((1 << 20..=largest).contains(&object_type.max_size_bytes), "{object_type}");
+            let least = match object_type.system {
+                "audit" => 0,
+                "app-builder" => 1,
+                _ => 7,
+            };
+            assert!(object_type.retention_years >= least, "{object_type}");
             let segment = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
             assert!(segment(object_type.system) && segment(object_type.name), "{object_type}");
         }

@@ -63,8 +63,25 @@ pub struct ArchiveConfig {
 pub enum SigningConfig {
     /// The 32-byte seed of an Ed25519 key, base64.
     Seed(Secret),
-    /// An Ed25519 key in AWS KMS: its id or ARN.
-    Kms(String),
+    /// A key in AWS KMS.
+    Kms(KmsConfig),
+}
+
+/// A signing key in AWS KMS, used with the function's role.
+#[derive(Debug, Clone)]
+pub struct KmsConfig {
+    /// `AUDIT_SIGNING_KMS_KEY`: id or ARN of a key of the specification `ECC_NIST_EDWARDS25519`.
+    pub key: String,
+    /// `AUDIT_SIGNING_KMS_ENDPOINT`: default none, the region's own.
+    pub endpoint: Option<String>,
+    /// `AWS_REGION`: set by Lambda.
+    pub region: String,
+    /// `AWS_ACCESS_KEY_ID`: set by Lambda, the function's role.
+    pub access_key_id: Secret,
+    /// `AWS_SECRET_ACCESS_KEY`: set by Lambda.
+    pub secret_access_key: Secret,
+    /// `AWS_SESSION_TOKEN`: set by Lambda.
+    pub session_token: Option<Secret>,
 }
 
 /// The object store: DigitalOcean Spaces, or whatever speaks S3.
@@ -287,11 +304,26 @@ impl SigningConfig {
                 let text = vars.file("AUDIT_SIGNING_KEY_FILE", &file)?;
                 Some(Self::Seed(Secret::new(text.trim().to_owned())))
             }
-            (None, None, Some(key)) => Some(Self::Kms(key)),
+            (None, None, Some(key)) => Some(Self::Kms(KmsConfig::read(key, vars))),
             _ => {
                 vars.wrong("AUDIT_SIGNING_KEY", "and its _FILE and _KMS_KEY: only one of them may be set");
                 None
             }
+        }
+    }
+}
+
+impl KmsConfig {
+    fn read(key: String, vars: &mut Variables<'_>) -> Self {
+        let endpoint = vars.optional("AUDIT_SIGNING_KMS_ENDPOINT");
+        Self {
+            key,
+            endpoint: endpoint.map(|endpoint| vars.endpoint("AUDIT_SIGNING_KMS_ENDPOINT", &endpoint)),
+            // Their absence is told where the tables are configured.
+            region: vars.optional("AWS_REGION").unwrap_or_default(),
+            access_key_id: Secret::new(vars.optional("AWS_ACCESS_KEY_ID").unwrap_or_default()),
+            secret_access_key: Secret::new(vars.optional("AWS_SECRET_ACCESS_KEY").unwrap_or_default()),
+            session_token: vars.optional("AWS_SESSION_TOKEN").map(Secret::new),
         }
     }
 }

@@ -44,6 +44,12 @@ impl OrgId {
         Self("_".into())
     }
 
+    /// The log of logs, which is kept as an organisation's is. No caller can have this id either.
+    #[must_use]
+    pub fn logs() -> Self {
+        Self(audit_format::archive::LOGS.into())
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

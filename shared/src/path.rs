@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::audit::Details;
 use crate::auth::Target;
 use crate::catalog::{Catalog, CatalogError, ObjectType};
+use crate::export;
 use crate::file_name::{FileName, FileNameError};
 use crate::idempotency::Fingerprint;
 use crate::ids::{IdError, ObjectId, OrgId};
@@ -59,14 +60,31 @@ pub struct Place {
 }
 
 impl Place {
-    /// A place from the fields of a form.
+    /// A place from the fields of an upload. Where only the service stores files there is none.
     ///
     /// # Errors
     /// [`PathError`] naming the first field that does not fit.
     pub fn parse(org: &str, system: &str, object_type: &str, object_id: &str) -> Result<Self, PathError> {
+        let place = Self::of_path(org, system, object_type, object_id)?;
+        if place.object_type.made_by_service {
+            return Err(CatalogError::System(system.to_owned()).into());
+        }
+        Ok(place)
+    }
+
+    /// A place where a file may be already.
+    fn of_path(org: &str, system: &str, object_type: &str, object_id: &str) -> Result<Self, PathError> {
         let org = OrgId::parse(org)?;
         let object_type = Catalog::get().object_type(system, object_type)?;
         Ok(Self { org, object_type, object_id: ObjectId::parse(object_id)? })
+    }
+
+    /// The place of an export of an organisation's log.
+    ///
+    /// # Errors
+    /// [`PathError`] if the id is not one.
+    pub(crate) fn of_export(org: &OrgId, export_id: &str) -> Result<Self, PathError> {
+        Self::of_path(org.as_str(), export::SYSTEM, export::OBJECT_TYPE, export_id)
     }
 
     /// Says in an entry which place a request was about that named no path.
@@ -165,7 +183,7 @@ impl FilePath {
         ) else {
             return Err(PathError::Shape);
         };
-        Ok(Place::parse(org, system, object_type, object_id)?.file(FileName::parse(name)?))
+        Ok(Place::of_path(org, system, object_type, object_id)?.file(FileName::parse(name)?))
     }
 
     /// Takes a path as it stands in a URL: percent-encoding is decoded exactly once, whatever else is in there.

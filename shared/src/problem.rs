@@ -3,12 +3,13 @@
 
 use serde_json::{Value, json};
 
-use crate::audit::RelatedError;
+use crate::audit::{FilterError, RelatedError};
 use crate::auth::TokenError;
 use crate::clock::OutOfTime;
 use crate::content::ContentError;
 use crate::idempotency::KeyError;
 use crate::path::PathError;
+use crate::sealed::ProofError;
 use crate::session::{MAX_OPEN_PER_USER, MAX_RESERVED_BYTES, SessionState};
 use crate::spaces::SpacesError;
 use crate::tables::{CommitError, StoreError};
@@ -63,8 +64,20 @@ pub enum Problem {
     Mismatch(Mismatch),
     /// The caller has no such upload session.
     UploadNotFound(Absence),
+    /// The caller's log has no such entry.
+    EntryNotFound,
+    /// The log is not sealed here: there is nothing to prove with, and nothing is counted.
+    LogNotSealed,
+    /// The entry, or the log, is not under a checkpoint yet.
+    NotSealedYet,
     /// The session has ended, or is not in a state for what was asked.
     UploadOver(SessionState),
+    /// The caller has no such export.
+    ExportNotFound(Absence),
+    /// The same of an export.
+    ExportOver(SessionState),
+    /// More entries than an export can hold.
+    ExportTooLarge,
     /// Parts are missing, or of another size than promised; the first of them.
     PartsMissing(Vec<u32>),
     /// More upload sessions at once than are allowed.
@@ -124,11 +137,19 @@ impl Problem {
             Self::Invalid { .. } | Self::Content(_) | Self::Mismatch(_) => 400,
             Self::MissingToken | Self::InvalidToken(_) => 401,
             Self::ForeignOrganisation | Self::Forbidden(_) => 403,
-            Self::NoRoute | Self::NotFound(_) | Self::UploadNotFound(_) => 404,
+            Self::NoRoute
+            | Self::NotFound(_)
+            | Self::UploadNotFound(_)
+            | Self::ExportNotFound(_)
+            | Self::EntryNotFound
+            | Self::LogNotSealed => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::PathExists
+            | Self::NotSealedYet
             | Self::UploadInProgress { .. }
             | Self::UploadOver(_)
+            | Self::ExportOver(_)
+            | Self::ExportTooLarge
             | Self::PartsMissing(_)
             | Self::IntegrityFailed
             | Self::RequestInProgress { .. } => 409,
@@ -161,6 +182,9 @@ impl Problem {
             Self::Mismatch(Mismatch::Sha256) => "sha256_mismatch",
             Self::Mismatch(Mismatch::Object) => "upload_lost",
             Self::UploadNotFound(_) => "upload_not_found",
+            Self::EntryNotFound => "entry_not_found",
+            Self::LogNotSealed => "log_not_sealed",
+            Self::NotSealedYet => "not_sealed_yet",
             Self::UploadOver(state) => match state {
                 SessionState::Open | SessionState::Completing => "upload_in_progress",
                 SessionState::Stored => "upload_stored",
@@ -168,6 +192,15 @@ impl Problem {
                 SessionState::Aborted => "upload_aborted",
                 SessionState::Expired => "upload_expired",
             },
+            Self::ExportNotFound(_) => "export_not_found",
+            Self::ExportOver(state) => match state {
+                SessionState::Open | SessionState::Completing => "export_in_progress",
+                SessionState::Stored => "export_stored",
+                SessionState::Failed => "export_failed",
+                SessionState::Aborted => "export_cancelled",
+                SessionState::Expired => "export_expired",
+            },
+            Self::ExportTooLarge => "export_too_large",
             Self::PartsMissing(_) => "parts_missing",
             Self::TooManyUploads => "too_many_uploads",
             Self::TooManyBytes => "too_many_bytes",
@@ -201,6 +234,9 @@ impl Problem {
             Self::Mismatch(Mismatch::Sha256) => "The stored file does not have the announced SHA-256".into(),
             Self::Mismatch(Mismatch::Object) => "The uploaded parts are gone; begin again".into(),
             Self::UploadNotFound(_) => "Upload not found".into(),
+            Self::EntryNotFound => "Entry not found".into(),
+            Self::LogNotSealed => "The audit log is not sealed here (AUDIT_ORIGIN is not set)".into(),
+            Self::NotSealedYet => "Not sealed yet; try again in a moment".into(),
             Self::UploadOver(state) => match state {
                 SessionState::Open | SessionState::Completing => "The upload is being completed".into(),
                 SessionState::Stored => "The upload is complete".into(),
@@ -208,6 +244,17 @@ impl Problem {
                 SessionState::Aborted => "The upload was aborted".into(),
                 SessionState::Expired => "The upload has expired; begin again".into(),
             },
+            Self::ExportNotFound(_) => "Export not found".into(),
+            Self::ExportOver(state) => match state {
+                SessionState::Open | SessionState::Completing => {
+                    "Another call works on this export; try again".into()
+                }
+                SessionState::Stored => "The export is complete".into(),
+                SessionState::Failed => "The export failed; begin again".into(),
+                SessionState::Aborted => "The export was cancelled".into(),
+                SessionState::Expired => "The export has expired; begin again".into(),
+            },
+            Self::ExportTooLarge => "Too many entries for one export; narrow the filter".into(),
             Self::PartsMissing(_) => {
                 "Parts are missing, or do not have the promised size; see \"missing\" for the first of them"
                     .into()
@@ -244,7 +291,7 @@ impl Problem {
             | Self::Internal(text)
             | Self::Forbidden(text) => Some(text.clone()),
             Self::InvalidToken(error) => Some(error.to_string()),
-            Self::NotFound(absence) | Self::UploadNotFound(absence) => {
+            Self::NotFound(absence) | Self::UploadNotFound(absence) | Self::ExportNotFound(absence) => {
                 Some(format!("{absence:?}").to_lowercase())
             }
             _ => None,
@@ -263,6 +310,11 @@ impl Problem {
             | Self::TooManyUploads
             | Self::TooManyBytes
             | Self::KeyReused
+            // That the log was read for it is recorded before it is known.
+            | Self::EntryNotFound
+            // Nothing of the log was shown.
+            | Self::LogNotSealed
+            | Self::NotSealedYet
             | Self::Invalid { .. } => false,
             Self::ForeignOrganisation
             | Self::Forbidden(_)
@@ -272,6 +324,9 @@ impl Problem {
             | Self::RequestInProgress { .. }
             | Self::UploadNotFound(_)
             | Self::UploadOver(_)
+            | Self::ExportNotFound(_)
+            | Self::ExportOver(_)
+            | Self::ExportTooLarge
             | Self::PartsMissing(_)
             | Self::IntegrityFailed
             | Self::Content(_)
@@ -291,7 +346,8 @@ impl Problem {
             Self::InvalidToken(_) => {
                 vec![("www-authenticate", "Bearer error=\"invalid_token\"".into())]
             }
-            Self::UploadOver(SessionState::Open | SessionState::Completing) => {
+            Self::UploadOver(SessionState::Open | SessionState::Completing)
+            | Self::ExportOver(SessionState::Open | SessionState::Completing) => {
                 vec![("retry-after", RETRY_AFTER_SECONDS.to_string())]
             }
             Self::TooManyUploads | Self::TooManyBytes => {
@@ -300,7 +356,9 @@ impl Problem {
             Self::UploadInProgress { retry_after } | Self::RequestInProgress { retry_after } => {
                 vec![("retry-after", retry_after.to_string())]
             }
-            Self::Unavailable(_) => vec![("retry-after", RETRY_AFTER_SECONDS.to_string())],
+            Self::Unavailable(_) | Self::NotSealedYet => {
+                vec![("retry-after", RETRY_AFTER_SECONDS.to_string())]
+            }
             _ => Vec::new(),
         }
     }
@@ -347,6 +405,12 @@ impl From<RelatedError> for Problem {
     }
 }
 
+impl From<FilterError> for Problem {
+    fn from(error: FilterError) -> Self {
+        Self::invalid(error.code, error.to_string())
+    }
+}
+
 impl From<KeyError> for Problem {
     fn from(error: KeyError) -> Self {
         Self::invalid("invalid_idempotency_key", error.to_string())
@@ -373,6 +437,15 @@ impl From<SpacesError> for Problem {
         match error {
             SpacesError::Unanswered(_) | SpacesError::Unavailable(_) => Self::Unavailable(error.to_string()),
             SpacesError::Refused(_) => Self::NotConfigured(error.to_string()),
+        }
+    }
+}
+
+impl From<ProofError> for Problem {
+    fn from(error: ProofError) -> Self {
+        match error {
+            ProofError::Broken(_) => Self::Internal(error.to_string()),
+            ProofError::Archive(error) => error.into(),
         }
     }
 }

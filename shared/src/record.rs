@@ -15,10 +15,14 @@
 //! An object that has no row, or whose row says that it is gone, becomes a DELETED one (quarantine): so it is in nobody's
 //! way, and goes the way that every other goes.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::export;
 use crate::ids::UserId;
+
+/// How long what nobody can explain is kept.
+const QUARANTINE: SignedDuration = SignedDuration::from_hours(24 * 30);
 
 /// Where in its life a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +137,9 @@ pub struct Record {
     /// When maintenance found the object, of which nobody had told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined_at: Option<Timestamp>,
+    /// When maintenance removes it for good: an export of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Record {
@@ -152,6 +159,18 @@ impl Record {
     #[must_use]
     pub fn is_deleted(&self) -> bool {
         matches!(self.state, State::Deleted | State::Purging | State::Purged)
+    }
+
+    /// When its time is over, if it has one.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        self.expires_at.or_else(|| self.quarantined_at.map(|at| at + QUARANTINE))
+    }
+
+    /// Whether it is an export of the log, whose size nobody knows when it is reserved.
+    #[must_use]
+    pub fn is_export(&self) -> bool {
+        self.system == export::SYSTEM
     }
 
     /// Partition key of the index `by_context` while the file is live.

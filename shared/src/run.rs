@@ -27,16 +27,17 @@ pub async fn run(endpoint: Endpoint) -> ExitCode {
     }
 }
 
-/// Work that a schedule asks for.
+/// Work that no caller waits for: a schedule asks for it, or a table's stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Task {
     /// The function's name.
     pub name: &'static str,
-    /// Does it, until the deadline at most, and says what came of it. That stands in the log, too.
-    pub run: for<'a> fn(&'a App, Deadline) -> BoxFuture<'a, Value>,
+    /// Does what an event asks for, until the deadline at most, and says what came of it. That stands in the log, too. What
+    /// fails is asked for again.
+    pub run: for<'a> fn(&'a App, Value, Deadline) -> BoxFuture<'a, Result<Value, String>>,
 }
 
-/// Runs a task on Lambda, once for every event, whatever is in it. What it answers is the function's result.
+/// Runs a task on Lambda, once for every event. What it answers is the function's result.
 ///
 /// One whose configuration is incomplete starts all the same, as [`run`] does, and fails each time.
 pub async fn run_scheduled(task: Task) -> ExitCode {
@@ -52,9 +53,12 @@ async fn serve_task(task: Task, app: &Configured) -> Result<(), Error> {
         let app = app.as_ref().map_err(|_| "Storage service not properly configured")?;
         let end =
             i64::try_from(event.context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        let result = (task.run)(app, Deadline::for_task(end.unwrap_or_default())).await;
-        tracing::info!(task = task.name, %result, "done");
-        Ok::<_, Error>(result)
+        let result = (task.run)(app, event.payload, Deadline::for_task(end.unwrap_or_default())).await;
+        match &result {
+            Ok(result) => tracing::info!(task = task.name, %result, "done"),
+            Err(reason) => tracing::error!(task = task.name, reason, "failed"),
+        }
+        result.map_err(Error::from)
     }))
     .await
 }

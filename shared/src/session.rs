@@ -17,8 +17,11 @@ use std::num::NonZeroU32;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use ulid::Ulid;
 
 use crate::audit::Related;
+use crate::auth::Principal;
+use crate::export::Export;
 use crate::record::Record;
 
 /// How long a session lives.
@@ -86,6 +89,9 @@ pub struct Session {
     pub checked: u64,
     /// The file's record, as it was reserved; once stored, with the hash that was found.
     pub record: Record,
+    /// The export that it is, if the service itself brings the bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<Export>,
     /// `related_object_type` of the entry to come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub related_type: Option<String>,
@@ -110,10 +116,26 @@ impl Session {
             completer: None,
             checked: 0,
             record,
+            export: None,
             related_type,
             related_id,
             ttl,
         }
+    }
+
+    /// The same, with the entry that records it as the bound of what it exports.
+    #[must_use]
+    pub(crate) fn bounded(mut self, entry: Ulid) -> Self {
+        if let Some(export) = &mut self.export {
+            export.bound = entry;
+        }
+        self
+    }
+
+    /// Whether it was opened by this caller.
+    #[must_use]
+    pub fn is_of(&self, caller: &Principal) -> bool {
+        self.record.org_id == caller.org().as_str() && self.record.owner == caller.sub()
     }
 
     /// When it ends by itself.

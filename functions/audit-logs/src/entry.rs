@@ -1,16 +1,19 @@
 //! An entry as the storage guide shows it ("Audit Log Fields").
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
-use shared::audit::{Body, Details};
+use serde_json::{Value, json};
+use shared::audit::{LogRow, kept_until, metadata};
+use shared::clock::whole_seconds;
 
-pub(crate) fn log(body: &Body) -> Value {
+/// An entry, with its position in the sealed log if it has one.
+pub(crate) fn log(row: &LogRow, position: Option<u64>) -> Value {
+    let body = &row.body;
     let timestamp = Timestamp::from_millisecond(body.timestamp_ms).unwrap_or(Timestamp::UNIX_EPOCH);
     let mut log = json!({
         "id": body.id,
         "user_id": body.user,
         "role": body.role,
-        "timestamp": timestamp.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+        "timestamp": shown(timestamp),
         "ip_address": body.ip,
         "device_info": body.device,
         "action_type": body.action,
@@ -22,50 +25,18 @@ pub(crate) fn log(body: &Body) -> Value {
         "success": if body.error.is_none() { "true" } else { "false" },
         "error_message": body.error,
         "request_id": body.request_id,
+        "kept_until": whole_seconds(kept_until(row.at)),
     });
+    if let Some(position) = position {
+        log["seq"] = json!(position);
+    }
     if let Some(sub) = &body.sub {
         log["sub"] = json!(sub);
     }
     log
 }
 
-fn metadata(details: &Details) -> Value {
-    let Details {
-        file_size,
-        hard_delete,
-        expires_in,
-        filter,
-        format,
-        sha256,
-        include_deleted,
-        key,
-        mime_type,
-        object_id,
-        purpose,
-        org_id,
-        system,
-        object_type,
-        upload_id,
-        reason,
-    } = details;
-    let members = [
-        ("file_size", json!(file_size)),
-        ("hard_delete", json!(hard_delete)),
-        ("expires_in", json!(expires_in)),
-        ("filter", json!(filter)),
-        ("format", json!(format)),
-        ("sha256", json!(sha256)),
-        ("include_deleted", json!(include_deleted)),
-        ("key", json!(key)),
-        ("mime_type", json!(mime_type)),
-        ("object_id", json!(object_id)),
-        ("purpose", json!(purpose)),
-        ("org_id", json!(org_id)),
-        ("system", json!(system)),
-        ("object_type", json!(object_type)),
-        ("upload_id", json!(upload_id)),
-        ("reason", json!(reason)),
-    ];
-    let given = members.into_iter().filter(|(_, value)| !value.is_null());
-    Value::Object(given.map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
+/// A time in milliseconds.
+pub(crate) fn shown(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }

@@ -14,15 +14,15 @@ use shared::maintenance::{Maintenance, Options};
 const COMPARE_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
 /// The task.
-pub const TASK: Task = Task { name: "maintenance", run: |app, deadline| Box::pin(run(app, deadline)) };
+pub const TASK: Task = Task { name: "maintenance", run: |app, _, deadline| Box::pin(run(app, deadline)) };
 
-async fn run(app: &App, deadline: Deadline) -> Value {
+async fn run(app: &App, deadline: Deadline) -> Result<Value, String> {
     let options = Options { dry_run: false, compare_every: COMPARE_EVERY };
     let report = Maintenance::new(app, clock::now(), deadline, options).run().await;
-    json!({
+    Ok(json!({
         "run_id": report.run_id,
         "complete": report.complete,
         "found": report.counts(),
         "stopped_by": report.stopped_by,
-    })
+    }))
 }

@@ -4,6 +4,8 @@
 pub mod data;
 pub mod event;
 pub mod gateway;
+pub mod sealing;
 pub mod spaces;
 pub mod stack;
+pub mod stream;
 pub mod token;

@@ -163,6 +163,7 @@ async fn run(run: Run, jwt_secret: String) -> Result<(), String> {
     };
     let mut stack = Stack::start(&options).await.map_err(|error| error.to_string())?;
     stack.maintain().map_err(|error| error.to_string())?;
+    stack.seal().map_err(|error| error.to_string())?;
     // Before anybody is told that it runs: from then on a signal means a clean stop.
     let stop_signal = stop_signal().map_err(|error| error.to_string())?;
     announce(&stack, &options).map_err(|error| error.to_string())?;

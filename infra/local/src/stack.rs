@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynoxide::Database;
 use serde_json::{Value, json};
 use shared::app::{App, StartError as AppError};
 use shared::clock::{self, Deadline};
@@ -25,7 +24,9 @@ use tokio::task::JoinSet;
 
 use crate::data::{DataError, DataFolder};
 use crate::gateway;
+use crate::sealing;
 use crate::spaces::{ACCESS_KEY_ID, ARCHIVE_BUCKET, BUCKET, CorsRule, SECRET_ACCESS_KEY, Spaces};
+use crate::stream::{Embedded, Stream};
 
 /// How long connections get to finish when the stack stops.
 const STOPPING_TIME: Duration = Duration::from_secs(2);
@@ -36,6 +37,8 @@ const MAINTENANCE_LIMIT: Duration = Duration::from_secs(290);
 /// How long the embedded stores get to set up their tables.
 const SETUP_TIME: Duration = Duration::from_secs(30);
 
+/// The audit log's table.
+const LOG_TABLE: &str = "storage_audit_logs";
 /// What the origins of the local logs begin with.
 pub const AUDIT_ORIGIN: &str = "localhost/audit";
 /// The seed of the key that signs the local logs' checkpoints, base64. Known to everybody: it proves nothing to anybody.
@@ -119,7 +122,8 @@ pub struct Stack {
     pub dynamodb: SocketAddr,
     stop: watch::Sender<bool>,
     servers: JoinSet<()>,
-    _data: DataFolder,
+    data: DataFolder,
+    dynamodb_data: Embedded,
 }
 
 impl Stack {
@@ -132,6 +136,12 @@ impl Stack {
             Some(path) => DataFolder::open(path)?,
             None => DataFolder::ephemeral()?,
         };
+        let dynamodb_data = match &options.data {
+            Some(_) => Embedded::open(&data.path().join("dynamodb.sqlite")),
+            // What nobody keeps need not wait for a disk.
+            None => Embedded::memory(),
+        };
+        let dynamodb_data = dynamodb_data.map_err(|error| StartError::Database(error.to_string()))?;
         let api = listen(options.port, "--port").await?;
         let s3 = listen(options.s3_port, "--s3-port").await?;
         let dynamodb = listen(options.dynamodb_port, "--dynamodb-port").await?;
@@ -144,20 +154,15 @@ impl Stack {
             dynamodb: address(&dynamodb, options.dynamodb_port)?,
             stop: watch::Sender::new(false),
             servers: JoinSet::new(),
-            _data: data,
+            data,
+            dynamodb_data,
         };
 
         let cors = vec![CorsRule::development(), CorsRule::uploads()];
-        let spaces = Spaces::open(&stack._data.path().join("spaces"), cors)?;
+        let spaces = Spaces::open(&stack.data.path().join("spaces"), cors)?;
         stack.servers.spawn(spaces.serve(s3, stack.stopped()));
 
-        let database = match &options.data {
-            Some(_) => Database::new(&stack._data.path().join("dynamodb.sqlite").to_string_lossy()),
-            // What nobody keeps need not wait for a disk.
-            None => Database::memory(),
-        };
-        let database = database.map_err(|error| StartError::Database(error.to_string()))?;
-        let stopped = stack.stopped();
+        let (database, stopped) = (stack.dynamodb_data.database(), stack.stopped());
         stack.servers.spawn(async move {
             if let Err(error) = dynoxide::server::serve_with_shutdown(dynamodb, database, stopped).await {
                 tracing::error!(error, "the embedded DynamoDB stopped");
@@ -197,6 +202,29 @@ impl Stack {
             }
         });
         Ok(())
+    }
+
+    /// Seals the audit log all the time, as the table's stream and a schedule have the deployed function do.
+    ///
+    /// # Errors
+    /// [`StartError::App`]
+    pub fn seal(&mut self) -> Result<(), StartError> {
+        let app = App::new(&self.config(DEVELOPMENT_JWT_SECRET, None))?;
+        let (stopped, embedded) = (self.stopped(), self.dynamodb_data.clone());
+        let stream = embedded.stream(LOG_TABLE, Some(self.data.path().join("stream-position")));
+        self.servers.spawn(async move {
+            tokio::select! {
+                () = stopped => {}
+                () = sealing::for_ever(&app, stream, &embedded) => {}
+            }
+        });
+        Ok(())
+    }
+
+    /// The stream of the audit log's table, from its beginning.
+    #[must_use]
+    pub fn stream(&self) -> Stream {
+        self.dynamodb_data.stream(LOG_TABLE, None)
     }
 
     /// A function's configuration on this stack.
@@ -247,7 +275,7 @@ pub fn config(s3: SocketAddr, dynamodb: SocketAddr, jwt_secret: &str, policies: 
             endpoint: Some(format!("http://{dynamodb}")),
             region: "us-east-1".into(),
             records_table: "file_records".into(),
-            log_table: "storage_audit_logs".into(),
+            log_table: LOG_TABLE.into(),
             state_table: "storage_state".into(),
             audit_state_table: "storage_audit_state".into(),
             access_key_id: Secret::new(ACCESS_KEY_ID.into()),

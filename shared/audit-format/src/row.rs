@@ -53,6 +53,9 @@ pub enum RowError {
     /// The id is not a ULID in its one form, or its time is none.
     #[error("the id is no ULID")]
     Id,
+    /// The timestamp is not the time in the id, on which everything else depends.
+    #[error("the timestamp is not the id's")]
+    Time,
 }
 
 impl LogRow {
@@ -68,7 +71,11 @@ impl LogRow {
         let id = Ulid::from_string(&body.id).ok().filter(|id| id.to_string() == body.id);
         let id = id.ok_or(RowError::Id)?;
         let at = i64::try_from(id.timestamp_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        Ok(Self { body, bytes: bytes.to_vec(), hash: leaf_hash(bytes), id, at: at.ok_or(RowError::Id)? })
+        let at = at.ok_or(RowError::Id)?;
+        if at.as_millisecond() != body.timestamp_ms {
+            return Err(RowError::Time);
+        }
+        Ok(Self { body, bytes: bytes.to_vec(), hash: leaf_hash(bytes), id, at })
     }
 
     /// Attribute `pk`.

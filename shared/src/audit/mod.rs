@@ -3,6 +3,10 @@
 //! Knows nothing of the table the entries end up in (see [`crate::tables`]) nor of how a request reaches us.
 
 mod entry;
+mod filter;
+mod hours;
+mod moment;
+mod shown;
 mod writer;
 
 pub use audit_format::{
@@ -10,4 +14,8 @@ pub use audit_format::{
     leaf_hash, month_of, partition,
 };
 pub use entry::{Actor, Event, Outcome, Related, RelatedError};
+pub use filter::{Field, Filter, FilterError, MAX_FILTER_BYTES, MAX_VALUES};
+pub use hours::Hours;
+pub use moment::{duration, moment};
+pub use shown::metadata;
 pub use writer::{MAX_IDLE_WRITERS, Pen, Writers};

@@ -155,6 +155,9 @@ impl Writer {
     fn seal(&mut self, actor: &Actor, event: Event, now: Timestamp) -> LogRow {
         let Event { action, path, related, details, outcome } = event;
         let id = self.next_id(now);
+        // The id's time is the entry's: it is ahead of the clock if that went back.
+        let at = i64::try_from(id.timestamp_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let at = at.unwrap_or(now);
         let user = actor.user.clone();
         let body = Body {
             action,
@@ -174,7 +177,7 @@ impl Writer {
             request_id: actor.request_id.clone(),
             role: actor.role.clone(),
             sub: (user.to_string() != actor.sub).then(|| actor.sub.clone()),
-            timestamp_ms: now.as_millisecond(),
+            timestamp_ms: at.as_millisecond(),
             user,
             writer: self.id.clone(),
             related_type: related.object_type,
@@ -182,8 +185,7 @@ impl Writer {
         };
         let bytes = body.to_bytes();
         let hash = leaf_hash(&bytes);
-        let at = i64::try_from(id.timestamp_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        LogRow { id, body, hash, bytes, at: at.unwrap_or(now) }
+        LogRow { id, body, hash, bytes, at }
     }
 
     /// A ULID above the writer's last one, also when the clock has gone back.

@@ -38,7 +38,7 @@ const READ_AT_ONCE_BYTES: u64 = 4 << 20;
 const MAX_NAMED_PARTS: usize = 100;
 
 /// Why a completion stopped.
-enum Stop {
+pub(super) enum Stop {
     /// For a passing reason, before the parts were put together.
     Early(Problem),
     /// For a passing reason: the next one goes on.
@@ -160,14 +160,22 @@ impl Files<'_> {
     async fn put_together(&self, session: &Session) -> Result<Object, Stop> {
         let record = &session.record;
         let (key, id) = (&record.file_path, record.multipart_id.as_deref().unwrap_or_default());
-        let again = |error: SpacesError| Stop::Again(error.into());
         let parts = self.app.spaces.parts(key, id, self.deadline).await;
         let parts = parts.map_err(|error| Stop::Early(error.into()))?;
+        if let Some(parts) = &parts {
+            check_parts(session, parts).map_err(Stop::Reopen)?;
+            self.deadline.begin_effect().map_err(|late| Stop::Early(late.into()))?;
+        }
+        self.assemble(record, parts.as_deref()).await
+    }
+
+    /// Puts these parts together, if there are any yet to be, and looks at what is there: the object of this upload, or none.
+    pub(super) async fn assemble(&self, record: &Record, parts: Option<&[Part]>) -> Result<Object, Stop> {
+        let (key, id) = (&record.file_path, record.multipart_id.as_deref().unwrap_or_default());
+        let again = |error: SpacesError| Stop::Again(error.into());
         let mut in_doubt = None;
         if let Some(parts) = parts {
-            check_parts(session, &parts).map_err(Stop::Reopen)?;
-            self.deadline.begin_effect().map_err(|late| Stop::Early(late.into()))?;
-            match self.app.spaces.complete_multipart(key, id, &parts, self.deadline).await {
+            match self.app.spaces.complete_multipart(key, id, parts, self.deadline).await {
                 Ok(Completion::Done { .. } | Completion::NoSuchUpload) => {}
                 // A part was put again since they were listed.
                 Ok(Completion::PartsRefused { .. }) => {

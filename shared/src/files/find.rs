@@ -5,6 +5,7 @@ use futures_util::future::join;
 use super::Files;
 use crate::attempt::Attempt;
 use crate::auth::{Authorised, Principal, Provisional, RecordRight};
+use crate::clock;
 use crate::idempotency::Memory;
 use crate::path::FilePath;
 use crate::problem::{Absence, Problem};
@@ -107,6 +108,8 @@ fn own_and_visible(record: Option<&Record>, caller: &Principal, visible: Visible
         return Err(Absence::Foreign);
     }
     let shown = match record.state {
+        // Its time is over, although maintenance has not come by yet.
+        State::Active if record.expires_at.is_some_and(|end| end <= clock::now()) => false,
         State::Active => true,
         State::Pending => false,
         State::Deleted | State::Purging | State::Purged => {

@@ -5,10 +5,12 @@
 //! [`Attempt`]. Knows nothing of HTTP.
 
 mod complete;
+mod export;
 mod find;
 mod remove;
 mod session;
 mod sign;
+mod slice;
 mod upload;
 
 use crate::app::App;
@@ -17,6 +19,7 @@ use crate::clock::Deadline;
 use crate::idempotency::Memory;
 use crate::problem::Problem;
 
+pub use export::OwnExport;
 pub use find::{Found, Visible};
 pub use session::{MAX_SIGNED_PARTS, NewUpload, Opened, OwnSession, PartUrl};
 pub use sign::Purpose;

@@ -121,7 +121,8 @@ impl Files<'_> {
             return Err(Problem::TooLarge { max_bytes: MAX_TEXT_BYTES });
         }
         let name = name(Some(kind.extension()));
-        let mut record = pending(allowed, &upload.name, upload.size, &kind.media_type, now, now + LIFE);
+        let (principal, until) = (allowed.principal(), now + LIFE);
+        let mut record = pending(principal, place, &upload.name, upload.size, &kind.media_type, now, until);
         record.sha256.clone_from(&upload.sha256);
 
         let mut session = Session::open(record, attempt.related.clone());
@@ -174,7 +175,7 @@ impl Files<'_> {
     }
 
     /// Ends a multipart upload of which no session knows. A failure is no harm: maintenance aborts what is stale.
-    async fn forget(&self, session: &Session) {
+    pub(super) async fn forget(&self, session: &Session) {
         if let Some(multipart_id) = &session.record.multipart_id {
             let path = &session.record.file_path;
             let _ = self.app.spaces.abort_multipart(path, multipart_id, self.deadline).await;
@@ -275,8 +276,15 @@ impl Files<'_> {
     ///
     /// # Errors
     /// [`Problem::UploadOver`] if it is not open any more.
-    pub async fn abort(&self, own_session: OwnSession, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
-        let session = own_session.into_session();
+    pub async fn abort(&self, own: OwnSession, attempt: &mut Attempt<'_>) -> Result<(), Problem> {
+        self.abort_session(own.into_session(), attempt).await
+    }
+
+    pub(super) async fn abort_session(
+        &self,
+        session: Session,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<(), Problem> {
         match session.state_at(clock::now()) {
             SessionState::Open => {}
             SessionState::Aborted => return Ok(()),
@@ -312,10 +320,5 @@ impl Files<'_> {
 /// The one place where a session of somebody else counts as absent.
 fn own(session: Option<Session>, caller: &Principal) -> Result<Session, Absence> {
     let session = session.ok_or(Absence::Missing)?;
-    let record = &session.record;
-    if record.org_id == caller.org().as_str() && record.owner == caller.sub() {
-        Ok(session)
-    } else {
-        Err(Absence::Foreign)
-    }
+    if session.export.is_none() && session.is_of(caller) { Ok(session) } else { Err(Absence::Foreign) }
 }

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Files, taken};
 use crate::attempt::Attempt;
-use crate::auth::{Authorised, Upload};
+use crate::auth::{Authorised, Principal, Upload};
 use crate::clock;
 use crate::content;
 use crate::file_name::FileName;
@@ -81,7 +81,7 @@ impl Files<'_> {
     /// [`Problem::ForeignOrganisation`], [`Problem::Forbidden`]
     pub fn may_upload(
         &self,
-        principal: &crate::auth::Principal,
+        principal: &Principal,
         place: Place,
     ) -> Result<Authorised<Upload, OwnPlace>, Problem> {
         let place = OwnPlace::of(place, principal.org()).ok_or(Problem::ForeignOrganisation)?;
@@ -96,7 +96,7 @@ impl Files<'_> {
     /// [`Problem::ForeignOrganisation`], [`Problem::Forbidden`]
     pub fn may_upload_to(
         &self,
-        principal: &crate::auth::Principal,
+        principal: &Principal,
         place: &Place,
         attempt: &mut Attempt<'_>,
     ) -> Result<Authorised<Upload, OwnPlace>, Problem> {
@@ -153,7 +153,7 @@ impl Files<'_> {
         let reserved = Record {
             sha256: Some(sha256.clone()),
             integrity: Integrity::Verified,
-            ..pending(allowed, original, file_size, &kind.media_type, now, now + LEASE)
+            ..pending(allowed.principal(), place, original, file_size, &kind.media_type, now, now + LEASE)
         };
         attempt.details.mime_type = Some(reserved.mime_type.clone());
 
@@ -299,14 +299,14 @@ impl Files<'_> {
 
 /// A reservation without a path, of a file whose content nobody has seen.
 pub(super) fn pending(
-    allowed: &Authorised<Upload, OwnPlace>,
+    principal: &Principal,
+    place: &Place,
     original: &str,
     file_size: u64,
     media_type: &str,
     now: Timestamp,
     until: Timestamp,
 ) -> Record {
-    let (principal, place) = (allowed.principal(), allowed.target().place());
     Record {
         file_path: String::new(),
         state: State::Pending,
@@ -331,6 +331,7 @@ pub(super) fn pending(
         deleted_at: None,
         deleted_by: None,
         quarantined_at: None,
+        expires_at: None,
     }
 }
 

@@ -38,6 +38,14 @@ impl Call {
         self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
+    /// The query's parameters in their order, whatever they are called and however often each is there.
+    ///
+    /// # Errors
+    /// [`Problem::Invalid`] if one is not UTF-8 once decoded.
+    pub fn pairs(&self) -> Result<Vec<(String, String)>, Problem> {
+        decoded(&self.query)
+    }
+
     fn bytes(&self) -> &[u8] {
         match &self.body {
             Body::Text(text) => text.as_bytes(),
@@ -45,6 +53,22 @@ impl Call {
             _ => &[],
         }
     }
+}
+
+fn invalid(what: String) -> Problem {
+    Problem::invalid("invalid_query", what)
+}
+
+/// Percent-encoding is decoded once.
+fn decoded(raw: &str) -> Result<Vec<(String, String)>, Problem> {
+    let decode = |text: &str| {
+        let text = text.replace('+', " ");
+        let decoded = percent_encoding::percent_decode_str(&text).decode_utf8().map(|text| text.into_owned());
+        decoded.map_err(|_| invalid("Invalid query: broken percent-encoding".into()))
+    };
+    let pairs = raw.split('&').filter(|pair| !pair.is_empty());
+    let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.map(|(name, value)| Ok((decode(name)?, decode(value)?))).collect()
 }
 
 /// A field that must be there.
@@ -65,17 +89,8 @@ impl Query {
     /// # Errors
     /// [`Problem::Invalid`] if a parameter is unknown, there twice, or not UTF-8 once decoded.
     pub fn parse(raw: &str, known: &[&str]) -> Result<Self, Problem> {
-        let invalid = |what: String| Problem::invalid("invalid_query", what);
         let mut pairs: Vec<(String, String)> = Vec::new();
-        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let decode = |text: &str| {
-                let text = text.replace('+', " ");
-                percent_encoding::percent_decode_str(&text).decode_utf8().map(|text| text.into_owned())
-            };
-            let (Ok(name), Ok(value)) = (decode(name), decode(value)) else {
-                return Err(invalid("Invalid query: broken percent-encoding".into()));
-            };
+        for (name, value) in decoded(raw)? {
             if !known.contains(&name.as_str()) {
                 return Err(invalid(format!(
                     "Unknown query parameter: {name} (known: {})",

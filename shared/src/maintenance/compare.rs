@@ -234,6 +234,7 @@ fn found(key: &str, row: Option<Record>, object: Object) -> Record {
         deleted_at: Some(now),
         deleted_by: Some(UserId::system()),
         quarantined_at: Some(now),
+        expires_at: None,
         ..unknown(key)
     }
 }
@@ -267,5 +268,6 @@ fn unknown(key: &str) -> Record {
         deleted_at: None,
         deleted_by: None,
         quarantined_at: None,
+        expires_at: None,
     }
 }

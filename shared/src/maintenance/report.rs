@@ -22,6 +22,8 @@ pub enum Kind {
     UnfinishedDelete,
     /// An object that nobody told of for thirty days: deleted.
     QuarantineOver,
+    /// An export of the log whose day was over: deleted.
+    ExportExpired,
     /// A multipart upload that belongs to nothing: aborted.
     StaleUpload,
     /// A file whose hash has still to be checked: only in a dry run, which does not read it.
@@ -46,6 +48,7 @@ impl Kind {
             Self::UnfinishedUndo => "× failed upload not cleared away",
             Self::UnfinishedDelete => "× hard delete not finished",
             Self::QuarantineOver => "× object in quarantine for thirty days",
+            Self::ExportExpired => "× export of the log older than a day",
             Self::StaleUpload => "× multipart upload that belongs to nothing",
             Self::Unverified => "× file whose SHA-256 is to be checked",
             Self::Verified => "× file checked, as it should be",

@@ -1,4 +1,7 @@
-//! Rows that are due: reservations whose time is over, removals that did not get to their end, quarantines that have.
+//! Rows that are due: reservations whose time is over, removals that did not get to their end, quarantines that have, exports
+//! of the log that lived their day.
+
+use jiff::Timestamp;
 
 use super::{Done, Kind, Maintenance, org_of};
 use crate::attempt::Attempt;
@@ -7,7 +10,7 @@ use crate::ids::UserId;
 use crate::problem::Problem;
 use crate::record::{Integrity, Record, State};
 use crate::session::SessionState;
-use crate::tables::{Change, QUARANTINE, SHARDS};
+use crate::tables::{Change, SHARDS};
 
 impl Maintenance<'_> {
     /// Looks at every row that is due. Files whose content has still to be checked are only listed.
@@ -46,8 +49,8 @@ impl Maintenance<'_> {
             // While the lease runs a PUT may arrive late; of an upload session that is the end of its life, and what its URLs
             // may still bring goes with the multipart upload.
             State::Purging if !is_held || record.multipart_id.is_some() => Kind::UnfinishedUndo,
-            State::Deleted if record.quarantined_at.is_some_and(|at| at + QUARANTINE <= self.now) => {
-                Kind::QuarantineOver
+            State::Active | State::Deleted if record.ends_at().is_some_and(|end| end <= self.now) => {
+                if record.expires_at.is_some() { Kind::ExportExpired } else { Kind::QuarantineOver }
             }
             // The index lags.
             State::Pending | State::Active | State::Deleted | State::Purging | State::Purged => {
@@ -59,9 +62,9 @@ impl Maintenance<'_> {
         }
         match kind {
             Kind::ExpiredUpload => self.expire(record).await?,
-            Kind::QuarantineOver => {
+            Kind::QuarantineOver | Kind::ExportExpired => {
                 let change = Change::HardDelete { record, by: &UserId::system() };
-                self.commit(change, Done::deleted(record)).await?;
+                self.commit(change, Done::deleted(record, self.now)).await?;
                 self.purge(record).await?;
             }
             Kind::UnfinishedDelete => self.purge(record).await?,
@@ -106,7 +109,7 @@ impl Maintenance<'_> {
         let actor = self.actor(org_of(&record.org_id));
         let mut attempt = Attempt::new(&self.app.tables, &actor, self.deadline, Action::Purge);
         attempt.path = super::path_of(&record.file_path);
-        attempt.details = Done::deleted(record).details;
+        attempt.details = Done::deleted(record, self.now).details;
         attempt.details.key = attempt.path.is_none().then(|| record.file_path.clone());
         let purged = self.files().purge(record, &mut attempt).await;
         // A failure is no entry: the next run tries again.
@@ -117,14 +120,22 @@ impl Maintenance<'_> {
 
 impl<'r> Done<'r> {
     /// A hard delete, or its end.
-    fn deleted(record: &'r Record) -> Self {
-        let reason = record.quarantined_at.map(|_| "quarantine is over".to_owned());
+    fn deleted(record: &'r Record, now: Timestamp) -> Self {
+        // A user may delete an export before its time.
+        let reason = match (record.expires_at, record.quarantined_at) {
+            (Some(end), _) => (end <= now).then_some("export expired"),
+            (None, quarantined) => quarantined.map(|_| "quarantine is over"),
+        };
         Self {
             action: Action::Delete,
             org: org_of(&record.org_id),
             key: &record.file_path,
             related: Related::default(),
-            details: Details { hard_delete: Some(true), reason, ..Details::default() },
+            details: Details {
+                hard_delete: Some(true),
+                reason: reason.map(str::to_owned),
+                ..Details::default()
+            },
             outcome: Outcome::Success,
         }
     }

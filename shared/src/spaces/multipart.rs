@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ObjectCannedAcl};
 use jiff::Timestamp;
 
@@ -126,6 +127,30 @@ impl Spaces {
         let headers = part.headers().filter(|(name, _)| !name.eq_ignore_ascii_case("host"));
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Ok(SignedPart { url: part.uri().to_owned(), headers })
+    }
+
+    /// Puts a part of an upload whose bytes are ours; answers its entity tag. The last attempt to arrive counts, which is why
+    /// the tag is needed to put the parts together.
+    ///
+    /// # Errors
+    /// [`SpacesError`]; none of the upload, if it is gone, is [`SpacesError::Refused`].
+    pub(crate) async fn put_part(
+        &self,
+        record: &Record,
+        number: u32,
+        bytes: Vec<u8>,
+        deadline: Deadline,
+    ) -> Result<String, SpacesError> {
+        let body = SdkBody::from(bytes);
+        let number = i32::try_from(number).unwrap_or(i32::MAX);
+        let put = || async {
+            let put = self.client.upload_part().bucket(&self.bucket).key(&record.file_path);
+            let put = put.set_upload_id(record.multipart_id.clone()).part_number(number);
+            let body = ByteStream::new(body.try_clone().unwrap_or_else(SdkBody::taken));
+            put.body(body).send().await.map_err(failure)
+        };
+        let put = repeated(tries(deadline.cap_before_settling(PUT_LIMIT)), put).await.0?;
+        put.e_tag.ok_or_else(|| missing("part's entity tag"))
     }
 
     /// The parts that have arrived, by number; none if there is no such upload (any more).

@@ -98,6 +98,39 @@ impl Spaces {
         }
     }
 
+    /// Keeps bytes under the key of a reservation whose file is still to come. Not the file: its metadata name no upload.
+    ///
+    /// Only in the place of `over`, or of nothing: what arrives late does no harm to what is there by then. A store that does
+    /// not know the condition takes it in any case; then the comparison would find the harm.
+    ///
+    /// # Errors
+    /// [`SpacesError`]; if something else is there, [`SpacesError::Unavailable`].
+    pub(crate) async fn put_tail(
+        &self,
+        record: &Record,
+        over: Option<&Object>,
+        bytes: Vec<u8>,
+        deadline: Deadline,
+    ) -> Result<(), SpacesError> {
+        let body = SdkBody::from(bytes);
+        let put = || async {
+            let put = self.client.put_object().bucket(&self.bucket).key(&record.file_path);
+            let put = match over {
+                Some(object) => put.if_match(&object.etag),
+                None => put.if_none_match("*"),
+            };
+            let put = put.acl(ObjectCannedAcl::Private).content_type(&record.mime_type);
+            let body = ByteStream::new(body.try_clone().unwrap_or_else(SdkBody::taken));
+            let put = put.body(body).send().await.map(|_| true);
+            or_answer(put, |_, status| matches!(status, 404 | 412).then_some(false))
+        };
+        let limit = deadline.cap_before_settling(PUT_LIMIT);
+        match repeated(tries(limit), put).await.0? {
+            true => Ok(()),
+            false => Err(SpacesError::Unavailable("another object is there by now".into())),
+        }
+    }
+
     /// What is stored under a key; none if nothing is.
     ///
     /// # Errors

@@ -4,18 +4,17 @@ use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{ConditionCheck, Put, TransactWriteItem, Update};
 use jiff::{SignedDuration, Timestamp};
+use ulid::Ulid;
 
 use super::records::{number, sweep_shard, text, write};
 use super::{Names, state};
 use crate::clock;
 use crate::ids::UserId;
 use crate::record::{Integrity, Record, State};
-use crate::session::SessionState;
+use crate::session::{Session, SessionState};
 
 /// How long a request may take to finish what it began before maintenance looks at it.
 const FINISHING_TIME: SignedDuration = SignedDuration::from_secs(60);
-/// How long what nobody can explain is kept.
-pub(crate) const QUARANTINE: SignedDuration = SignedDuration::from_hours(24 * 30);
 
 /// What happens to a record, together with its entry.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +25,11 @@ pub(crate) enum Change<'a> {
     StillThere {
         /// As it was read.
         record: &'a Record,
+    },
+    /// An export begins: its reservation, its session, which remembers this entry as its bound, and the counters.
+    Export {
+        /// As it begins.
+        session: &'a Session,
     },
     /// PENDING to ACTIVE, if the reservation is still mine and still holds. Its upload session, if there is one, is stored.
     Store {
@@ -81,7 +85,15 @@ pub(crate) enum Change<'a> {
 
 impl Change<'_> {
     /// The change as items of a transaction; none for [`Change::Nothing`].
-    pub(super) fn items(self, names: &Names, now: Timestamp) -> Result<Vec<TransactWriteItem>, BuildError> {
+    pub(super) fn items(
+        self,
+        names: &Names,
+        entry: Ulid,
+        now: Timestamp,
+    ) -> Result<Vec<TransactWriteItem>, BuildError> {
+        if let Self::Export { session } = self {
+            return state::opened(names, &session.clone().bounded(entry)).map_err(BuildError::other);
+        }
         let Some(record) = self.record() else { return Ok(Vec::new()) };
         let mut items = vec![self.of_record(record, &names.records, now)?];
         match self {
@@ -103,7 +115,7 @@ impl Change<'_> {
         let key = text(&record.file_path);
         let on = |to: State| Update::builder().table_name(table).key("pk", key.clone()).now(to, now);
         let update = match self {
-            Self::Nothing | Self::StillThere { .. } => {
+            Self::Nothing | Self::Export { .. } | Self::StillThere { .. } => {
                 let check = ConditionCheck::builder()
                     .table_name(table)
                     .key("pk", key)
@@ -121,6 +133,7 @@ impl Change<'_> {
                 .expression_attribute_values(":mine", text(&record.upload_id))
                 .expression_attribute_values(":first", number(1))
                 .expression_attribute_values(":etag", text(etag))
+                .expression_attribute_values(":size", number(record.file_size))
                 .expression_attribute_values(":context", text(record.context()))
                 .expression_attribute_values(":sort", text(record.context_sort())),
             Self::Undo { .. } => on(State::Purging)
@@ -152,14 +165,20 @@ impl Change<'_> {
                 .expression_attribute_values(":never", number(0)),
             Self::Checked { record, integrity, sha256 } => {
                 let hash = if sha256.is_some() { ", sha256 = :sha256" } else { "" };
+                let end = record.ends_at();
+                let due = if end.is_some() { ", due = :end" } else { " REMOVE sweep, due" };
                 let update = on(record.state)
                     .update_expression(format!(
-                        "SET #state = :to, updated_at = :now, integrity = :integrity{hash} REMOVE sweep, due"
+                        "SET #state = :to, updated_at = :now, integrity = :integrity{hash}{due}"
                     ))
                     .if_as_read(record)
                     .condition_expression(format!("{AS_READ} AND integrity = :was"))
                     .expression_attribute_values(":was", text(record.integrity.name()))
                     .expression_attribute_values(":integrity", text(integrity.name()));
+                let update = match end {
+                    Some(end) => update.expression_attribute_values(":end", number(end.as_millisecond())),
+                    None => update,
+                };
                 match sha256 {
                     Some(sha256) => update.expression_attribute_values(":sha256", text(sha256)),
                     None => update,
@@ -174,7 +193,7 @@ impl Change<'_> {
 
     fn record(&self) -> Option<&Record> {
         match self {
-            Self::Nothing => None,
+            Self::Nothing | Self::Export { .. } => None,
             Self::StillThere { record }
             | Self::Store { record, .. }
             | Self::Undo { record, .. }
@@ -197,7 +216,7 @@ fn quarantine(record: &Record, over: Option<&str>, table: &str, now: Timestamp) 
         ("context".to_owned(), text(record.deleted_context())),
         ("context_sort".to_owned(), text(&sort[..sort.floor_char_boundary(MAX_SORT_BYTES)])),
         ("sweep".to_owned(), text(sweep_shard(&record.file_path))),
-        ("due".to_owned(), number((now + QUARANTINE).as_millisecond())),
+        ("due".to_owned(), number(record.ends_at().unwrap_or(now).as_millisecond())),
     ]);
     let put = Put::builder().table_name(table).set_item(Some(row));
     match over {
@@ -232,17 +251,26 @@ impl UpdatePieces for UpdateBuilder {
     /// A file whose hash nobody has checked yet stays in `sweep`, due now.
     fn stored(self, record: &Record, now: Timestamp) -> Self {
         const SET: &str = "SET #state = :to, updated_at = :now, version = :first, etag = :etag, context = :context, \
-                           context_sort = :sort, integrity = :integrity";
-        let (hash, rest) = match (&record.sha256, record.integrity) {
-            (Some(_), Integrity::Pending) => (", sha256 = :sha256", ", due = :ms REMOVE lease"),
-            (None, Integrity::Pending) => ("", ", due = :ms REMOVE lease"),
-            (Some(_), _) => (", sha256 = :sha256", " REMOVE lease, sweep, due"),
-            (None, _) => ("", " REMOVE lease, sweep, due"),
+                           context_sort = :sort, integrity = :integrity, file_size = :size";
+        let hash = if record.sha256.is_some() { ", sha256 = :sha256" } else { "" };
+        let end = if record.expires_at.is_some() { ", expires_at = :end" } else { "" };
+        let due = match (record.integrity, record.expires_at) {
+            (Integrity::Pending, _) => ", due = :ms REMOVE lease",
+            (_, Some(_)) => ", due = :end_ms REMOVE lease",
+            (_, None) => " REMOVE lease, sweep, due",
         };
         let update = self
-            .update_expression(format!("{SET}{hash}{rest}"))
+            .update_expression(format!("{SET}{hash}{end}{due}"))
             .expression_attribute_values(":integrity", text(record.integrity.name()))
             .expression_attribute_values(":ms", number(now.as_millisecond()));
+        let update = match record.expires_at {
+            Some(end) => update.expression_attribute_values(":end", text(end.to_string())),
+            None => update,
+        };
+        let update = match record.expires_at.filter(|_| record.integrity != Integrity::Pending) {
+            Some(end) => update.expression_attribute_values(":end_ms", number(end.as_millisecond())),
+            None => update,
+        };
         match &record.sha256 {
             Some(sha256) => update.expression_attribute_values(":sha256", text(sha256)),
             None => update,

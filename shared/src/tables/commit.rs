@@ -158,7 +158,7 @@ impl Tables {
         entry: &LogRow,
         now: Timestamp,
     ) -> Result<Vec<TransactWriteItem>, BuildError> {
-        let mut items = change.items(&self.names, now)?;
+        let mut items = change.items(&self.names, entry.id, now)?;
         if let Some(key) = key {
             items.push(key.item(&self.names.state, Some(entry.id), now)?);
         }

@@ -1,214 +1,98 @@
-//! Reading the audit log: newest first, a page at a time.
+//! The log's rows as the table has them, and the partitions in which they stand.
 
 use audit_format::Value;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
-use jiff::{Timestamp, ToSpan, civil, tz::TimeZone};
+use jiff::civil::{self, Date};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use ulid::Ulid;
 
 use super::records::{Row, text, within};
+use super::search::Order;
+use super::written::attributes;
 use super::{StoreError, Tables};
-use crate::audit::{Action, Body, Index, LogRow, partition};
-use crate::auth::{Authorised, Log, ReadLog};
-use crate::clock::Deadline;
+use crate::audit::{Index, LogRow, month_of, partition};
+use crate::auth::{Authorised, Log, LogRight};
+use crate::clock::{self, Deadline};
 use crate::ids::OrgId;
-use crate::path::FilePath;
 
 /// The first month in which this service can have written anything: before it no month is asked.
-const FIRST_MONTH: (i16, i8) = (2026, 1);
-/// Rows that one page looks at, at most, where the filter is not the index's own.
-const SCAN_LIMIT: usize = 2_000;
-/// Rows of one read then, however few are wanted: few round trips, each far below the 1 MB that one query answers.
-const SCAN_STEP: usize = 200;
-
-/// Which entries of an organisation's log.
-#[derive(Debug, Clone)]
-pub struct LogQuery {
-    /// Only entries about this path.
-    pub file_path: Option<FilePath>,
-    /// Only entries of this action.
-    pub action: Option<Action>,
-    /// Only entries with an id below this one.
-    pub below: Ulid,
-    /// At most this many.
-    pub limit: usize,
-}
-
-/// Entries, newest first.
-#[derive(Debug, Default)]
-pub struct LogPage {
-    /// At most as many as were asked for.
-    pub entries: Vec<Body>,
-    /// If there may be more: go on below this id.
-    pub next: Option<Ulid>,
-}
-
-impl LogPage {
-    fn new(entries: Vec<(Ulid, Body)>, more: bool) -> Self {
-        let next = entries.last().filter(|_| more).map(|(id, _)| *id);
-        Self { entries: entries.into_iter().map(|(_, entry)| entry).collect(), next }
-    }
-}
+const FIRST_MONTH: Date = civil::date(2026, 1, 1);
+/// Months that the log goes back, at most: entries are kept for seven years and thirty days.
+const KEPT_MONTHS: i32 = 7 * 12 + 2;
+/// Other clocks than ours may have begun the next month already.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(1);
 
 impl Tables {
-    /// Reads a page of the log. A filter by path or action is an index's own; both together read the path's and leave
-    /// out the other actions.
+    /// One entry of the caller's organisation, strongly consistent.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub async fn log(
+    pub async fn log_entry<R: LogRight>(
         &self,
-        allowed: &Authorised<ReadLog, Log>,
-        query: &LogQuery,
+        allowed: &Authorised<R, Log>,
+        id: Ulid,
         deadline: Deadline,
-    ) -> Result<LogPage, StoreError> {
+    ) -> Result<Option<LogRow>, StoreError> {
         let org = allowed.principal().org();
-        match (&query.file_path, query.action) {
-            (Some(path), None) => {
-                let partition = [Partition::index(Index::File, org, path.as_str())];
-                let (entries, more) = self.merged(&partition, query.below, query.limit, deadline).await?;
-                Ok(LogPage::new(entries, more))
-            }
-            (Some(path), Some(action)) => {
-                let partition = [Partition::index(Index::File, org, path.as_str())];
-                self.filtered(&partition, action, query, deadline).await
-            }
-            (None, action) => self.by_month(org, action, query, deadline).await,
-        }
-    }
-
-    /// Month after month, back to the first, until the page is full.
-    async fn by_month(
-        &self,
-        org: &OrgId,
-        action: Option<Action>,
-        query: &LogQuery,
-        deadline: Deadline,
-    ) -> Result<LogPage, StoreError> {
-        let mut entries = Vec::new();
-        for month in months(query.below) {
-            let partitions = match action {
-                None => vec![Partition::table(org, &month)],
-                Some(action) => [true, false]
-                    .map(|success| Index::action_value(action, success, &month))
-                    .map(|value| Partition::index(Index::Action, org, &value))
-                    .into(),
-            };
-            let limit = query.limit - entries.len();
-            let (found, more) = self.merged(&partitions, query.below, limit, deadline).await?;
-            entries.extend(found);
-            if more {
-                return Ok(LogPage::new(entries, true));
-            }
-        }
-        Ok(LogPage::new(entries, false))
-    }
-
-    /// A partition's entries of one action, read in pages and sifted here, at most about [`SCAN_LIMIT`] of them.
-    async fn filtered(
-        &self,
-        partition: &[Partition],
-        action: Action,
-        query: &LogQuery,
-        deadline: Deadline,
-    ) -> Result<LogPage, StoreError> {
-        let (mut below, mut entries, mut scanned) = (query.below, Vec::new(), 0);
-        loop {
-            let (found, more) = self.merged(partition, below, SCAN_STEP, deadline).await?;
-            scanned += found.len();
-            below = found.last().map_or(below, |(id, _)| *id);
-            entries.extend(found.into_iter().filter(|(_, entry)| entry.action == action));
-            if entries.len() > query.limit || !more {
-                let more = entries.len() > query.limit;
-                entries.truncate(query.limit);
-                return Ok(LogPage::new(entries, more));
-            }
-            if scanned >= SCAN_LIMIT {
-                // Whoever wants to look further goes on where this page stopped looking.
-                return Ok(LogPage { next: Some(below), ..LogPage::new(entries, false) });
-            }
-        }
-    }
-
-    /// The newest entries of several partitions together, and whether there are more.
-    async fn merged(
-        &self,
-        partitions: &[Partition],
-        below: Ulid,
-        limit: usize,
-        deadline: Deadline,
-    ) -> Result<(Vec<(Ulid, Body)>, bool), StoreError> {
-        // One more than asked for tells whether there is one more.
-        let reads = partitions.iter().map(|partition| self.newest(partition, below, limit + 1, deadline));
-        let mut entries = futures_util::future::try_join_all(reads).await?.concat();
-        entries.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
-        let more = entries.len() > limit;
-        entries.truncate(limit);
-        Ok((entries, more))
-    }
-
-    async fn newest(
-        &self,
-        partition: &Partition,
-        below: Ulid,
-        wanted: usize,
-        deadline: Deadline,
-    ) -> Result<Vec<(Ulid, Body)>, StoreError> {
-        let mut entries = Vec::new();
-        let mut from: Option<Row> = None;
-        loop {
-            let read = self
-                .client
-                .query()
-                .table_name(&self.names.log)
-                .set_index_name(partition.index.map(|index| index.name().to_owned()))
-                // An index cannot be read consistently; the table itself shows what was written a moment ago.
-                .consistent_read(partition.index.is_none())
-                .key_condition_expression("#pk = :pk AND sk < :below")
-                .expression_attribute_names("#pk", partition.index.map_or("pk", Index::attribute))
-                .expression_attribute_values(":pk", partition.key.clone())
-                .expression_attribute_values(":below", text(below.to_string()))
-                .scan_index_forward(false)
-                .limit(i32::try_from(wanted - entries.len()).unwrap_or(i32::MAX))
-                .set_exclusive_start_key(from.take())
-                .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            let answer = within(deadline, || read.clone().send()).await?;
-            entries.extend(answer.items.unwrap_or_default().iter().filter_map(entry));
-            from = answer.last_evaluated_key;
-            if from.is_none() || entries.len() >= wanted {
-                return Ok(entries);
-            }
-        }
+        let get = self.client.get_item().table_name(&self.names.log);
+        let get = get.key("pk", text(partition(org.as_str(), &month_of(time_of(id)))));
+        let get = get.key("sk", text(id.to_string())).consistent_read(true);
+        let get = get.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let found = within(deadline, || get.clone().send()).await?.item;
+        Ok(found.and_then(|row| Item::of(&row, org)?.row))
     }
 }
 
-struct Partition {
-    index: Option<Index>,
-    key: AttributeValue,
+/// Where entries stand together, sorted by id.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) index: Option<Index>,
+    pub(super) key: AttributeValue,
 }
 
 impl Partition {
-    fn table(org: &OrgId, month: &str) -> Self {
+    /// A month of the table itself.
+    pub(super) fn month(org: &OrgId, month: &str) -> Self {
         Self { index: None, key: text(partition(org.as_str(), month)) }
     }
 
-    fn index(index: Index, org: &OrgId, value: &str) -> Self {
+    /// A value of an index.
+    pub(super) fn of(index: Index, org: &OrgId, value: &str) -> Self {
         Self { index: Some(index), key: AttributeValue::B(Blob::new(index.key(org.as_str(), value))) }
     }
 }
 
-/// An entry that cannot be read must not hide the others; that it is there is for the operator to see.
-fn entry(row: &Row) -> Option<(Ulid, Body)> {
-    let id = row.get("sk").and_then(|sk| sk.as_s().ok()).and_then(|sk| Ulid::from_string(sk).ok());
-    let bytes = row.get("b").and_then(|b| b.as_b().ok());
-    let read = id.zip(bytes.and_then(|bytes| Body::from_bytes(bytes.as_ref()).ok()));
-    if read.is_none() {
-        tracing::error!(
-            id = id.map(|id| id.to_string()),
-            "audit_row_malformed: a row of the log cannot be read"
-        );
+/// A row as it was found.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) id: Ulid,
+    /// None if it cannot be read. It must not hide the others; that it is there is for the operator to see.
+    pub(super) row: Option<LogRow>,
+}
+
+impl Item {
+    /// A row of an organisation's log. None if it has not even an id.
+    pub(super) fn of(found: &Row, org: &OrgId) -> Option<Self> {
+        let own = |name: &str| found.get(name).and_then(|value| value.as_s().ok());
+        let id = own("sk").and_then(|sk| Ulid::from_string(sk).ok());
+        let bytes = found.get("b").and_then(|b| b.as_b().ok());
+        let row = bytes.and_then(|bytes| LogRow::of(bytes.as_ref()).ok());
+        // Whatever stands where its entry does not belong, in table or index, may be another organisation's; and one that is not
+        // as its bytes say is not under the log's proof, however well the bytes read.
+        let belongs = |row: &LogRow| {
+            row.body.org == org.as_str() && Some(row.id) == id && row.differs(&attributes(found)).is_none()
+        };
+        let row = row.filter(belongs);
+        if row.is_none() {
+            tracing::error!(
+                id = id.map(|id| id.to_string()),
+                "audit_row_malformed: a row of the log cannot be read"
+            );
+        }
+        Some(Self { id: id?, row })
     }
-    read
 }
 
 /// The row of an entry as the table takes it.
@@ -223,33 +107,71 @@ pub(super) fn row(entry: &LogRow) -> Row {
     entry.attributes().into_iter().map(|(name, attribute)| (name, value(attribute))).collect()
 }
 
-/// Months that the log goes back, at most: entries are kept for seven years and thirty days.
-const KEPT_MONTHS: i32 = 7 * 12 + 2;
+/// A month and the ids in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Month {
+    /// `YYYY-MM`
+    pub(super) name: String,
+    pub(super) first: Ulid,
+    pub(super) last: Ulid,
+}
 
-/// The months that can hold entries below an id, newest first.
-fn months(below: Ulid) -> impl Iterator<Item = String> {
-    let at = i64::try_from(below.timestamp_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+/// The months that can hold entries from one id to another, in the order asked for.
+pub(super) fn months(from: Ulid, to: Ulid, order: Order) -> Vec<Month> {
     let month = |at: Timestamp| at.to_zoned(TimeZone::UTC).date().first_of_month();
-    let this = month(crate::clock::now());
-    let last = at.map_or(this, month).min(this);
-    let first = civil::date(FIRST_MONTH.0, FIRST_MONTH.1, 1);
-    let first = this.checked_sub(KEPT_MONTHS.months()).map_or(first, |kept| kept.max(first));
-    std::iter::successors(Some(last), |month| month.checked_sub(1.month()).ok())
-        .take_while(move |month| *month >= first)
-        .map(|month| format!("{:04}-{:02}", month.year(), month.month()))
+    let this = month(clock::now().checked_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX));
+    let kept = this.checked_sub(KEPT_MONTHS.months()).map_or(FIRST_MONTH, |kept| kept.max(FIRST_MONTH));
+    let (first, last) = (month(time_of(from)).max(kept), month(time_of(to)).min(this));
+    let next = |month: Date| month.checked_add(1.month()).ok();
+    let months = std::iter::successors(Some(first), |month| next(*month)).take_while(|month| *month <= last);
+    let mut months: Vec<_> = months
+        .map(|month| Month {
+            name: format!("{:04}-{:02}", month.year(), month.month()),
+            first: begin(month),
+            last: next(month).map_or(Ulid::max(), |next| Ulid(begin(next).0.saturating_sub(1))),
+        })
+        .collect();
+    if order == Order::Descending {
+        months.reverse();
+    }
+    months
+}
+
+/// The lowest id of a day.
+fn begin(day: Date) -> Ulid {
+    let at = day.to_zoned(TimeZone::UTC).map_or(Timestamp::UNIX_EPOCH, |zoned| zoned.timestamp());
+    Ulid::from_parts(u64::try_from(at.as_millisecond()).unwrap_or_default(), 0)
+}
+
+fn time_of(id: Ulid) -> Timestamp {
+    let at = i64::try_from(id.timestamp_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    at.unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::month_of;
 
     #[test]
-    fn months_are_walked_back_to_the_services_first() {
-        let ms = "2026-03-15T00:00:00Z".parse::<Timestamp>().unwrap().as_millisecond();
-        let below = Ulid::from_parts(ms.try_into().unwrap(), 0);
-        assert_eq!(months(below).collect::<Vec<_>>(), ["2026-03", "2026-02", "2026-01"]);
-        assert_eq!(months(Ulid::max()).next(), Some(month_of(crate::clock::now())));
-        assert_eq!(months(Ulid::nil()).count(), 0);
+    fn months_are_walked_from_the_services_first_to_this_one() {
+        let id = |text: &str| {
+            let ms = text.parse::<Timestamp>().unwrap().as_millisecond();
+            Ulid::from_parts(ms.try_into().unwrap(), 0)
+        };
+        let names = |from, to, order| -> Vec<_> {
+            months(from, to, order).into_iter().map(|month| month.name).collect()
+        };
+        let march = id("2026-03-15T00:00:00Z");
+        assert_eq!(names(Ulid::nil(), march, Order::Descending), ["2026-03", "2026-02", "2026-01"]);
+        assert_eq!(names(id("2026-02-28T23:59:59.999Z"), march, Order::Ascending), ["2026-02", "2026-03"]);
+        assert_eq!(names(march, id("2026-02-01T00:00:00Z"), Order::Ascending), [""; 0]);
+        let this = month_of(clock::now() + CLOCK_SKEW);
+        assert_eq!(names(Ulid::nil(), Ulid::max(), Order::Descending).first(), Some(&this));
+        assert_eq!(names(Ulid::nil(), Ulid::nil(), Order::Ascending), [""; 0]);
+        let february = &months(march, id("2026-02-01T00:00:00Z"), Order::Ascending);
+        assert!(february.is_empty());
+        let [month] = months(march, march, Order::Ascending).try_into().unwrap();
+        assert_eq!(month.first, id("2026-03-01T00:00:00Z"));
+        assert_eq!(Ulid(month.last.0 + 1), id("2026-04-01T00:00:00Z"));
     }
 }

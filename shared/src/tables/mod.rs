@@ -6,17 +6,25 @@
 //! - `reserve` opens a reservation: invisible, not an effect; so does `open_session`, together with its upload session;
 //! - `commit` makes every change and writes its entry, in one transaction;
 //! - `retire` closes a reservation that never became a file;
-//! - a session's claim, a key's memory and maintenance's position are rows of `storage_state`, and no file's.
+//! - a session's claim, an export's progress, a key's memory and maintenance's position are rows of `storage_state`, and no file's;
+//! - what the sealer decides are rows of `storage_audit_state`, and says nothing about files.
 
+mod append;
 mod change;
 mod commit;
+mod counters;
 mod failure;
+mod keys;
 mod log;
 mod maintenance;
+mod merge;
 mod positions;
 mod records;
 mod schema;
+mod sealing;
+mod search;
 mod state;
+mod written;
 
 use std::time::Duration;
 
@@ -27,13 +35,17 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedHttpC
 use crate::audit::Writers;
 use crate::config::TablesConfig;
 
-pub(crate) use change::{Change, QUARANTINE};
+pub(crate) use append::Appended;
+pub(crate) use change::Change;
 pub use commit::{CommitError, Committed};
+pub use counters::{Counted, Unit};
 pub use failure::StoreError;
-pub use log::{LogPage, LogQuery};
+pub use keys::SigningKey;
 pub(crate) use maintenance::{FileMark, RecordedFile, SHARDS, Saved};
 pub use positions::Head;
 pub(crate) use records::ReserveError;
+pub(crate) use sealing::{Lease, Noted};
+pub use search::{Found, Order, Scan};
 pub(crate) use state::{Claim, KeyWrite, OpenError};
 
 /// One attempt of a table call (DESIGN section 8).

@@ -77,7 +77,7 @@ impl Tables {
         deadline: Deadline,
     ) -> Result<(), ReserveError> {
         let broken = |_: BuildError| StoreError::Broken("request could not be built".into());
-        let put = self.reservation(record)?.build().map_err(broken)?;
+        let put = reservation(&self.names.records, record)?.build().map_err(broken)?;
         let Some(claim) = claim else { return self.put_reservation(put, deadline).await };
         let claim = claim.item(&self.names.state, None, clock::now()).map_err(broken)?;
         let items = vec![TransactWriteItem::builder().put(put).build(), claim];
@@ -113,22 +113,6 @@ impl Tables {
             }
             Err(error) => Err(StoreError::from(Attempt::of(&error)).into()),
         }
-    }
-
-    /// A reservation's row as an item of a transaction.
-    pub(super) fn reservation(&self, record: &Record) -> Result<PutBuilder, StoreError> {
-        debug_assert_eq!((record.state, record.version), (State::Pending, 0));
-        let mut item = write(record)?;
-        item.insert("sweep".into(), text(sweep_shard(&record.file_path)));
-        item.insert("due".into(), number(record.lease.unwrap_or_default()));
-        Ok(Put::builder()
-            .table_name(&self.names.records)
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(pk) OR (upload_id = :mine AND #state = :pending)")
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_values(":mine", text(&record.upload_id))
-            .expression_attribute_values(":pending", text(State::Pending.name()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld))
     }
 
     /// Closes a reservation that never became a file, once its object is certainly gone: PURGING to PURGED.
@@ -169,6 +153,22 @@ impl Tables {
     pub async fn check_transactions(&self, deadline: Deadline) -> Result<(), StoreError> {
         check(&self.client, &self.names.records, deadline).await
     }
+}
+
+/// A reservation's row as an item of a transaction.
+pub(super) fn reservation(table: &str, record: &Record) -> Result<PutBuilder, StoreError> {
+    debug_assert_eq!((record.state, record.version), (State::Pending, 0));
+    let mut item = write(record)?;
+    item.insert("sweep".into(), text(sweep_shard(&record.file_path)));
+    item.insert("due".into(), number(record.lease.unwrap_or_default()));
+    Ok(Put::builder()
+        .table_name(table)
+        .set_item(Some(item))
+        .condition_expression("attribute_not_exists(pk) OR (upload_id = :mine AND #state = :pending)")
+        .expression_attribute_names("#state", "state")
+        .expression_attribute_values(":mine", text(&record.upload_id))
+        .expression_attribute_values(":pending", text(State::Pending.name()))
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld))
 }
 
 /// A call, repeated while it fails for a passing reason, within its limit and what is left of the request. Only for calls

@@ -22,7 +22,7 @@ use ulid::Ulid;
 use super::commit::{CONDITION_FAILED, Cancelled};
 use super::failure::Attempt;
 use super::records::{self, number, repeated, text, within};
-use super::{ATTEMPT_LIMIT, CALL_LIMIT, StoreError, Tables};
+use super::{ATTEMPT_LIMIT, CALL_LIMIT, Names, StoreError, Tables};
 use crate::clock::{self, Deadline};
 use crate::idempotency::{Key, MEMORY, Memory, Seed};
 use crate::record::Record;
@@ -130,22 +130,7 @@ impl Tables {
         now: Timestamp,
         deadline: Deadline,
     ) -> Result<(), OpenError> {
-        let Session { record, .. } = session;
-        let mut row: records::Row = serde_dynamo::to_item(session)
-            .map_err(|_| StoreError::Broken("a session cannot be written".into()))?;
-        row.insert("pk".into(), text(session_row(&record.upload_id)));
-        let put = Put::builder().table_name(&self.names.state).set_item(Some(row)).build().map_err(broken)?;
-        let [uploads, bytes] = counters(&self.names.state, record);
-        let uploads = uploads.by(1, Some(MAX_OPEN_PER_USER - 1)).map_err(broken)?;
-        let size = i64::try_from(record.file_size).unwrap_or(i64::MAX);
-        let bytes = bytes.by(size, Some(MAX_RESERVED_BYTES.saturating_sub(size))).map_err(broken)?;
-        let reserved = self.reservation(record)?.build().map_err(broken)?;
-        let mut items = vec![
-            TransactWriteItem::builder().put(reserved).build(),
-            TransactWriteItem::builder().put(put).build(),
-            uploads,
-            bytes,
-        ];
+        let mut items = opened(&self.names, session)?;
         if let Some(answered) = answered {
             items.push(answered.item(&self.names.state, None, now).map_err(broken)?);
         }
@@ -253,6 +238,44 @@ impl Tables {
         }
     }
 
+    /// Remembers how far an export that is ours has come, and who has it from now on: nobody else until the session's lease
+    /// ends, if it is to stay ours. False: it is not ours any more, and nothing was remembered.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub(crate) async fn save_export(
+        &self,
+        session: &Session,
+        to: SessionState,
+        deadline: Deadline,
+    ) -> Result<bool, StoreError> {
+        let export = serde_dynamo::to_attribute_value(&session.export)
+            .map_err(|_| StoreError::Broken("an export cannot be written".into()))?;
+        let lease = if to == SessionState::Completing { session.lease.unwrap_or_default() } else { 0 };
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.names.state)
+            .key("pk", text(session_row(&session.record.upload_id)))
+            .update_expression("SET #state = :to, lease = :lease, #export = :export")
+            // A second attempt finds what the first one did.
+            .condition_expression("(#state = :completing OR #state = :to) AND completer = :mine")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#export", "export")
+            .expression_attribute_values(":to", text(to.name()))
+            .expression_attribute_values(":lease", number(lease))
+            .expression_attribute_values(":export", export)
+            .expression_attribute_values(":completing", text(SessionState::Completing.name()))
+            .expression_attribute_values(":mine", text(session.completer.as_deref().unwrap_or_default()))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        match repeated(deadline, || update.clone().send()).await? {
+            Err(SdkError::ServiceError(service)) if service.err().is_conditional_check_failed_exception() => {
+                Ok(false)
+            }
+            other => other.map(|_| true).map_err(|error| Attempt::of(&error).into()),
+        }
+    }
+
     /// A transaction of which nobody can see anything: without an entry. `Err` tells whose conditions failed.
     pub(super) async fn write_unseen(
         &self,
@@ -342,6 +365,31 @@ impl KeyWrite<'_> {
     }
 }
 
+/// The items that open a session: its reservation, itself, and what it counts for.
+pub(super) fn opened(names: &Names, session: &Session) -> Result<Vec<TransactWriteItem>, StoreError> {
+    let Session { record, .. } = session;
+    let mut row: records::Row = serde_dynamo::to_item(session)
+        .map_err(|_| StoreError::Broken("a session cannot be written".into()))?;
+    row.insert("pk".into(), text(session_row(&record.upload_id)));
+    let put = Put::builder().table_name(&names.state).set_item(Some(row)).build().map_err(broken)?;
+    let [uploads, bytes] = counters(&names.state, record);
+    let uploads = uploads.by(1, Some(MAX_OPEN_PER_USER - 1)).map_err(broken)?;
+    let size = reserved(record);
+    let bytes = bytes.by(size, Some(MAX_RESERVED_BYTES.saturating_sub(size))).map_err(broken)?;
+    let reserved = records::reservation(&names.records, record)?.build().map_err(broken)?;
+    Ok(vec![
+        TransactWriteItem::builder().put(reserved).build(),
+        TransactWriteItem::builder().put(put).build(),
+        uploads,
+        bytes,
+    ])
+}
+
+/// What a session's file may take: of an export nobody knows it beforehand.
+fn reserved(record: &Record) -> i64 {
+    if record.is_export() { 0 } else { i64::try_from(record.file_size).unwrap_or(i64::MAX) }
+}
+
 /// The items that end the upload session of a record, if it has one.
 pub(super) fn end_session(
     table: &str,
@@ -365,6 +413,10 @@ pub(super) fn end_session(
         update = update
             .expression_attribute_names("#record", "record")
             .expression_attribute_values(":integrity", text(record.integrity.name()));
+        if let Some(end) = record.expires_at {
+            set.push_str(", #record.expires_at = :end");
+            update = update.expression_attribute_values(":end", text(end.to_string()));
+        }
         if let Some(sha256) = &record.sha256 {
             set.push_str(", #record.sha256 = :sha256");
             update = update.expression_attribute_values(":sha256", text(sha256));
@@ -377,11 +429,10 @@ pub(super) fn end_session(
     }
     let update = update.update_expression(set + " REMOVE lease").build()?;
     let [uploads, bytes] = counters(table, record);
-    let size = i64::try_from(record.file_size).unwrap_or(i64::MAX);
     Ok(vec![
         TransactWriteItem::builder().update(update).build(),
         uploads.by(-1, None)?,
-        bytes.by(-size, None)?,
+        bytes.by(-reserved(record), None)?,
     ])
 }
 

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use shared::Task;
 use shared::http::Endpoint;
 
 const ENDPOINTS: [Endpoint; 8] = [
@@ -16,16 +17,18 @@ const ENDPOINTS: [Endpoint; 8] = [
     audit_logs::ENDPOINT,
 ];
 
+const TASKS: [Task; 2] = [maintenance::TASK, seal::TASK];
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();
-    if name == maintenance::TASK.name {
-        return shared::run_scheduled(maintenance::TASK).await;
+    if let Some(task) = TASKS.into_iter().find(|task| task.name == name) {
+        return shared::run_scheduled(task).await;
     }
     let Some(endpoint) = ENDPOINTS.into_iter().find(|endpoint| endpoint.name == name) else {
         let known = ENDPOINTS.map(|endpoint| endpoint.name).join(", ");
-        let task = maintenance::TASK.name;
-        eprintln!("error: there is no function \"{name}\"; there are: {known}, {task}");
+        let tasks = TASKS.map(|task| task.name).join(", ");
+        eprintln!("error: there is no function \"{name}\"; there are: {known}, {tasks}");
         return ExitCode::FAILURE;
     };
     shared::run(endpoint).await

@@ -109,6 +109,27 @@ fn the_default_policies_are_the_table() {
 }
 
 #[test]
+fn an_export_of_the_log_is_signed_for_its_creator_alone() {
+    let policies = default_set();
+    for (role, own) in [
+        ("admin", true),
+        ("auditor", true),
+        ("service", true),
+        ("member", false),
+        ("accountant", false),
+        ("clinician", false),
+        ("developer", false),
+    ] {
+        let principal = principal(&[role]);
+        assert_eq!(record::<Sign>(&policies, &principal, "audit", "me").is_ok(), own, "{role}, own");
+        for owner in ["somebody", "ME", ""] {
+            let denied = record::<Sign>(&policies, &principal, "audit", owner).unwrap_err();
+            assert!(denied.to_string().contains("audit"), "{role}: {denied}");
+        }
+    }
+}
+
+#[test]
 fn every_role_of_a_token_counts() {
     let principal = principal(&["member", "accountant", "no-such-role"]);
     let policies = default_set();
