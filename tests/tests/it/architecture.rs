@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("aws_sdk_s3", &["shared/src/spaces/"]),
     ("aws_sdk_dynamodb", &["shared/src/tables/"]),
+    ("aws_sdk_kms", &["shared/src/kms.rs"]),
     ("aws_smithy", &["shared/src/app.rs"]),
     ("std::env", &["shared/src/config.rs"]),
     ("Timestamp::now", &["shared/src/clock.rs"]),
@@ -23,6 +24,7 @@ const DOMAIN: &[&str] = &[
     "shared/src/content.rs",
     "shared/src/content/",
     "shared/src/attempt.rs",
+    "shared/src/export/",
     "shared/src/file_name.rs",
     "shared/src/files/",
     "shared/src/ids.rs",

@@ -16,7 +16,7 @@ const TRANSACTION: &str = "TransactWriteItems";
 
 /// Everything that is logged on this thread while it lives.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -31,7 +31,7 @@ impl io::Write for Lines {
 
 impl Lines {
     /// At the level that functions run with, and everything that is ours.
-    fn capture(&self) -> tracing::subscriber::DefaultGuard {
+    pub fn capture(&self) -> tracing::subscriber::DefaultGuard {
         let lines = self.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(EnvFilter::new("info,shared=trace"))
@@ -40,7 +40,7 @@ impl Lines {
         tracing::subscriber::set_default(subscriber.finish())
     }
 
-    fn take(&self) -> Vec<String> {
+    pub fn take(&self) -> Vec<String> {
         let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
         text.lines().map(str::to_owned).collect()
     }

@@ -55,6 +55,10 @@ pub fn environment(world: &World) -> Vec<(&'static str, String)> {
         ("AWS_REGION", "us-east-1".into()),
         ("AWS_ACCESS_KEY_ID", "local".into()),
         ("AWS_SECRET_ACCESS_KEY", "localsecret".into()),
+        // As in the world itself: what a function asks of its stores depends on it.
+        ("AUDIT_ORIGIN", local::stack::AUDIT_ORIGIN.into()),
+        ("AUDIT_ARCHIVE_ENDPOINT", format!("http://{}", world.stack.s3)),
+        ("AUDIT_ARCHIVE_BUCKET", "audit-archive".into()),
         ("JWT_SECRET", SECRET.into()),
     ]
 }

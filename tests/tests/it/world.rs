@@ -3,23 +3,30 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use local::gateway;
+use jiff::Timestamp;
 use local::stack::{Options, Stack};
+use local::stream::Stream;
 use local::token::Identity;
+use local::{gateway, sealing};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use shared::app::App;
 use shared::audit::{Body, leaf_hash};
+use shared::clock::Deadline;
 use shared::config::{Config, DEVELOPMENT_JWT_SECRET};
+use shared::seal::Sealer;
 use tokio::net::TcpListener;
 
 use crate::proxy::Proxy;
 
 /// The smallest bytes that are a JPEG to everybody who looks at the beginning.
 pub const JPEG: &[u8] = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00\xff\xd9";
+/// Long enough for whatever the sealer does in a test.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The organisation that tests act for unless they say otherwise.
 pub const ORG: &str = "org-123";
 
@@ -35,6 +42,9 @@ pub struct World {
     api: SocketAddr,
     pub http: reqwest::Client,
     behind: Behind,
+    /// The sealer: past the proxies, and only when a test asks for it.
+    sealer: App,
+    stream: tokio::sync::Mutex<Stream>,
 }
 
 /// The stores themselves, without a proxy.
@@ -96,7 +106,12 @@ impl World {
 
     /// With a changed configuration of the functions.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut stack = Stack::start(&Options::default()).await.unwrap();
+        Self::start_on(&Options::default(), change).await
+    }
+
+    /// On a stack with these options.
+    pub async fn start_on(options: &Options, change: impl FnOnce(&mut Config)) -> Self {
+        let mut stack = Stack::start(options).await.unwrap();
         let (s3, dynamodb) = (Proxy::start(stack.s3).await, Proxy::start(stack.dynamodb).await);
         let direct = stack.config(DEVELOPMENT_JWT_SECRET, None);
         let mut config = direct.clone();
@@ -105,7 +120,36 @@ impl World {
         change(&mut config);
         let api = serve(&mut stack, &config).await;
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { s3, dynamodb, config, api, http, behind: Behind::new(&direct), stack }
+        let sealer = App::new(&direct).unwrap();
+        let stream = tokio::sync::Mutex::new(stack.stream());
+        Self { s3, dynamodb, config, api, http, behind: Behind::new(&direct), sealer, stream, stack }
+    }
+
+    /// Seals and publishes every entry there is.
+    pub async fn seal(&self) {
+        sealing::drain(&self.sealer, &mut *self.stream.lock().await).await.unwrap();
+    }
+
+    /// What the log's stream tells that was not sealed or taken yet: as taken from it, it is not told again.
+    pub async fn untold(&self) -> Vec<Value> {
+        let mut stream = self.stream.lock().await;
+        let mut records = Vec::new();
+        while let Some(batch) = stream.next().unwrap() {
+            records.extend(batch.event["Records"].as_array().unwrap().clone());
+            stream.take(batch).unwrap();
+        }
+        records
+    }
+
+    /// Has the sealer handle records of the stream.
+    pub async fn tell(&self, records: &[Value]) {
+        sealing::insist(&self.sealer, &json!({ "Records": records })).await.unwrap();
+    }
+
+    /// Has the sealer do what is due at a time: heartbeats, comparison, manifest.
+    pub async fn tick(&self, now: Timestamp) {
+        let sealer = Sealer::start(&self.sealer, now, Deadline::after(PATIENCE)).await.unwrap();
+        sealer.tick().await.unwrap();
     }
 
     /// Serves the functions at one more address, on another configuration.
