@@ -29,8 +29,6 @@ const MAX_SCANNED: usize = 2_000;
 /// From the time in an entry's id to the moment at which everybody sees it, at most: a request's 10 s, as much for an index to
 /// follow, and clocks within 10 s of each other.
 const SETTLING: SignedDuration = SignedDuration::from_secs(30);
-/// An organisation's first entry may have come a little before the first that was sealed.
-const SINCE_MARGIN: SignedDuration = SignedDuration::from_hours(24);
 
 /// What is asked for.
 enum Asked {
@@ -143,11 +141,7 @@ async fn since(app: &App, call: &Call) -> Result<Ulid, Problem> {
         Some(_) => app.tables.head(call.principal.org(), call.deadline).await?,
         None => None,
     };
-    let first = head.and_then(|head| {
-        let seen = head.complete_to?;
-        Timestamp::from_millisecond(head.since.map_or(seen, |since| since.min(seen))).ok()
-    });
-    Ok(first.map_or(Ulid::nil(), |first| first_of(first, SINCE_MARGIN)))
+    Ok(head.map_or(Ulid::nil(), |head| head.first()))
 }
 
 /// The lowest id of so long before a moment.

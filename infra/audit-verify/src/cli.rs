@@ -46,7 +46,7 @@ pub(crate) struct Verify {
     /// Only this organisation; may be given several times. Default: all
     #[arg(long)]
     pub(crate) org: Vec<String>,
-    /// A MODIFIED or REMOVED notice that you know of, as ORG/SEQ
+    /// A MODIFIED or REMOVED notice, or a backdated entry, that you know of, as ORG/SEQ
     #[arg(long, value_name = "ORG/SEQ", value_parser = notice)]
     pub(crate) acknowledge: Vec<(String, u64)>,
     /// How long an entry may wait for its leaf, in seconds

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use ulid::Ulid;
 
 use super::Files;
@@ -33,8 +33,6 @@ const STEP: usize = 500;
 const MAX_SCANNED: usize = 4_000;
 /// How long an export lives.
 const EXPORT_LIFE: SignedDuration = SignedDuration::from_hours(24);
-/// An organisation's first entry may have come a little before the first that was sealed.
-const SINCE_MARGIN: SignedDuration = SignedDuration::from_hours(24);
 
 impl Files<'_> {
     /// Works on an export that is ours: reads a slice, and if that was the last one makes it a file.
@@ -135,13 +133,7 @@ impl Files<'_> {
             return Ok(Ulid::nil());
         }
         let head = self.app.tables.head(allowed.principal().org(), self.deadline).await?;
-        let first = head.and_then(|head| {
-            let seen = head.complete_to?;
-            Timestamp::from_millisecond(head.since.map_or(seen, |since| since.min(seen))).ok()
-        });
-        let first = first.and_then(|first| first.checked_sub(SINCE_MARGIN).ok());
-        let ms = first.and_then(|first| u64::try_from(first.as_millisecond()).ok());
-        Ok(Ulid::from_parts(ms.unwrap_or_default(), 0))
+        Ok(head.map_or(Ulid::nil(), |head| head.first()))
     }
 
     /// Puts what is written as the next part, and remembers it.

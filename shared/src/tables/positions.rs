@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 use futures_util::future::try_join_all;
+use jiff::{SignedDuration, Timestamp};
 use ulid::Ulid;
 
 use super::records::{Row, text, within};
@@ -62,6 +63,22 @@ impl Head {
             heartbeat: integer(row, "heartbeat"),
             manifest: integer(row, "manifest"),
         }
+    }
+}
+
+/// An organisation's first entry may have come a little before the first that was sealed.
+const SINCE_MARGIN: SignedDuration = SignedDuration::from_hours(24);
+
+impl Head {
+    /// Before this id there is nothing of the organisation, as far as the sealer knows; the lowest of all until it has seen every
+    /// row.
+    #[must_use]
+    pub fn first(&self) -> Ulid {
+        let seen = self.complete_to.map(|seen| self.since.map_or(seen, |since| since.min(seen)));
+        let first =
+            seen.and_then(|seen| Timestamp::from_millisecond(seen).ok()?.checked_sub(SINCE_MARGIN).ok());
+        let ms = first.and_then(|first| u64::try_from(first.as_millisecond()).ok());
+        ms.map_or(Ulid::nil(), |ms| Ulid::from_parts(ms, 0))
     }
 }
 
