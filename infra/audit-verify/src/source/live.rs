@@ -16,6 +16,9 @@ use super::{FoundRow, Partitions, SourceError, org_of};
 
 /// Parts that are fetched side by side.
 const CONCURRENT_PARTS: usize = 32;
+/// Rows of a page, at most. A page ends at 1 MB anyway, which is about as many; the embedded store reads all that a page
+/// may have before it cuts it.
+const PAGE_ROWS: i32 = 1_500;
 /// Months in which rows may stand if nobody knows better: seven years and 30 days, and one to either side.
 const MONTHS: i32 = 12 * 7 + 3;
 
@@ -125,7 +128,8 @@ impl Live {
     }
 
     pub(super) fn partitions(&self) -> Result<Partitions, SourceError> {
-        let scan = self.tables.scan().table_name(&self.options.log_table).consistent_read(true);
+        let scan =
+            self.tables.scan().table_name(&self.options.log_table).consistent_read(true).limit(PAGE_ROWS);
         let scan = scan.projection_expression("#pk").expression_attribute_names("#pk", "pk");
         let mut pages = scan.into_paginator().send();
         self.runtime.block_on(async {
@@ -162,7 +166,7 @@ impl Live {
             let query = self.tables.query().table_name(&self.options.log_table).consistent_read(true);
             let query = query.key_condition_expression("#pk = :pk").expression_attribute_names("#pk", "pk");
             let query = query.expression_attribute_values(":pk", AttributeValue::S(partition.clone()));
-            let mut pages = query.into_paginator().send();
+            let mut pages = query.limit(PAGE_ROWS).into_paginator().send();
             while let Some(answer) = self.runtime.block_on(pages.next()) {
                 let answer = answer.map_err(|error| SourceError::new("the table", describe(&error)))?;
                 page(answer.items.unwrap_or_default().into_iter().map(|row| Some(attributes(row))).collect());
