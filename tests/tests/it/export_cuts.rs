@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use axum::http::Method;
 use futures_util::{StreamExt, stream};
 use jiff::SignedDuration;
+use local::stack::Options;
 use serde_json::json;
 use shared::audit::Body;
 use tokio::sync::{Notify, watch};
@@ -205,7 +206,11 @@ async fn an_export_survives_the_failure_of_every_request() {
 async fn a_long_export_survives_a_death_between_any_two_calls() {
     let count = variable("EXPORT_ENTRIES").map_or(MANY, |count| count.try_into().unwrap());
     let left = if count > MANY { SignedDuration::from_secs(15) } else { ONE_READ };
-    let world = World::start().await;
+    // In memory the embedded database holds 1 GiB.
+    let folder = (count > MANY).then(|| tempfile::tempdir().unwrap());
+    let data = folder.as_ref().map(|folder| folder.path().join("data"));
+    let world = World::start_on(&Options { data, ..Options::default() }, |_| {}).await;
+    log_rows::without_stream(&world).await;
     let lane = Lane::beside(&world).await;
     log_rows::insert(&world, &log_rows::entries(&lane.org, count)).await;
     let begun = lane.call_within(&begin(), left).await.0.ok();
