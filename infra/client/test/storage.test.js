@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { LARGE_MIB, MIB, smallFile, start, token, zipFile } from './world.js';
+import { LARGE_MIB, MIB, smallFile, start, zipFile } from './world.js';
 
 const APP = { org_id: 'org-123', system: 'app-builder', object_type: 'source', object_id: 'app-101' };
 const PDF = { org_id: 'org-123', system: 'workspace', object_type: 'pdf', object_id: 'doc-1' };
@@ -16,7 +16,7 @@ let world;
 let admin;
 before(async () => {
   world = await start();
-  admin = token('admin');
+  admin = world.token({ role: 'admin' });
 });
 after(() => world?.stop());
 

@@ -1,6 +1,5 @@
 // What the tests stand on: the local stack, pages of an origin that may call it, and files to upload.
 
-import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -8,20 +7,11 @@ import { createServer } from 'node:http';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { crc32 } from 'node:zlib';
 import { chromium } from 'playwright-core';
+import { CHROMIUM, startStack } from '../../local/stack.js';
 
 const ROOT = new URL('../../../', import.meta.url);
-const FREE_PORTS = ['--port', '0', '--s3-port', '0', '--dynamodb-port', '0'];
-const CHROMIUM_FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 
 export const MIB = 1024 * 1024;
 /** How large a large file is. */
@@ -30,40 +20,16 @@ export const LARGE_MIB = Number(process.env.SIZE_MIB ?? 20);
 /** Starts everything; `stop` ends it and leaves nothing behind. */
 export async function start() {
   const folder = await mkdtemp(join(tmpdir(), 'storage-client-'));
-  const stack = spawn('cargo', ['run', '-q', '--locked', '--', '--ephemeral', ...FREE_PORTS], {
-    cwd: ROOT,
-    env: { RUST_LOG: 'error', ...process.env },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const { api, s3 } = await addresses(stack);
-  const pages = await servePages(api);
-  const browser = await chromium.launchPersistentContext(join(folder, 'profile'), {
-    executablePath: '/usr/bin/chromium',
-    headless: true,
-    args: CHROMIUM_FLAGS,
-  });
+  const stack = await startStack();
+  const pages = await servePages(stack.api);
+  const browser = await chromium.launchPersistentContext(join(folder, 'profile'), CHROMIUM);
   const stop = async () => {
     await browser.close();
     pages.server.close();
-    stack.kill('SIGTERM');
-    if (stack.exitCode === null) await once(stack, 'exit');
+    await stack.stop();
     await rm(folder, { recursive: true });
   };
-  return { api, s3, origin: pages.origin, browser, folder, stop };
-}
-
-/** The stack says where it answers in one line for programs. */
-async function addresses(stack) {
-  for await (const line of createInterface({ input: stack.stdout })) {
-    if (line.startsWith('{')) return JSON.parse(line);
-  }
-  throw new Error('the local stack did not start');
-}
-
-/** An access token for the local stack. */
-export function token(role) {
-  const identity = ['--org', 'org-123', '--user', '1', '--role', role];
-  return execFileSync('cargo', ['run', '-q', '--locked', '--', 'token', ...identity], { cwd: ROOT }).toString().trim();
+  return { api: stack.api, token: stack.token, origin: pages.origin, browser, folder, stop };
 }
 
 /** The client, an empty page, and the README's page, for the origins that the stack lets call it. */

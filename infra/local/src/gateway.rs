@@ -1,4 +1,4 @@
-//! The functions behind one address. Every request takes the way it takes when deployed: HTTP, event, handler, answer,
+//! The functions behind one address, with the admin page beside them. Every request takes the way it takes when deployed: HTTP, event, handler, answer,
 //! HTTP, within Lambda's limits.
 
 use std::net::SocketAddr;
@@ -15,9 +15,11 @@ use lambda_http::Context;
 use shared::clock;
 use shared::http::{BASE_PATH, Configured, Endpoint, Event, Reply};
 use shared::problem::Problem;
+use shared::secret::Secret;
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::admin;
 use crate::event::{self, Answer, MAX_PAYLOAD_BYTES};
 
 /// The functions' timeout (DESIGN section 8).
@@ -40,10 +42,12 @@ pub fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// Serves all endpoints until `shutdown` resolves.
+/// Serves all endpoints, and the admin page, until `shutdown` resolves. Tokens of development identities are signed with the
+/// secret.
 pub async fn serve(
     listener: TcpListener,
     app: Arc<Configured>,
+    jwt_secret: Secret,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let cors = CorsLayer::new()
@@ -57,7 +61,9 @@ pub async fn serve(
         // A page must be able to read when it may try again, and whether an answer is an old one.
         .expose_headers([header::RETRY_AFTER, HeaderName::from_static("idempotent-replayed")])
         .max_age(Duration::from_secs(3000));
-    let router = Router::new().fallback(handle).layer(cors).with_state(app);
+    let functions = Router::new().fallback(handle).layer(cors).with_state(app);
+    // Not for pages of other origins: what stands behind the layer has no part in it.
+    let router = functions.merge(admin::page()).merge(admin::tokens(jwt_secret));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service).with_graceful_shutdown(shutdown).await
 }

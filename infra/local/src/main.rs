@@ -180,6 +180,7 @@ fn announce(stack: &Stack, options: &Options) -> io::Result<()> {
     let kept = options.data.as_ref().map_or("nowhere".to_owned(), |path| path.display().to_string());
     writeln!(out, "The storage service is running. Data are kept in: {kept}")?;
     writeln!(out)?;
+    writeln!(out, "  Admin     http://{}/admin/", stack.api)?;
     writeln!(out, "  API       {api}")?;
     writeln!(out, "  S3        http://{}  (key id local, secret localsecret, bucket storage)", stack.s3)?;
     writeln!(out, "  DynamoDB  http://{}", stack.dynamodb)?;

@@ -120,6 +120,7 @@ pub struct Stack {
     pub s3: SocketAddr,
     /// Where the embedded DynamoDB answers.
     pub dynamodb: SocketAddr,
+    jwt_secret: Secret,
     stop: watch::Sender<bool>,
     servers: JoinSet<()>,
     data: DataFolder,
@@ -152,6 +153,7 @@ impl Stack {
             api: address(&api, options.port)?,
             s3: address(&s3, options.s3_port)?,
             dynamodb: address(&dynamodb, options.dynamodb_port)?,
+            jwt_secret: Secret::new(options.jwt_secret.clone()),
             stop: watch::Sender::new(false),
             servers: JoinSet::new(),
             data,
@@ -180,9 +182,9 @@ impl Stack {
     /// Serves all functions at one more address, on another configuration: so tests put a proxy between the functions
     /// and their stores.
     pub fn serve(&mut self, listener: TcpListener, app: Configured) {
-        let stopped = self.stopped();
+        let (jwt_secret, stopped) = (self.jwt_secret.clone(), self.stopped());
         self.servers.spawn(async move {
-            if let Err(error) = gateway::serve(listener, Arc::new(app), stopped).await {
+            if let Err(error) = gateway::serve(listener, Arc::new(app), jwt_secret, stopped).await {
                 tracing::error!(%error, "the gateway stopped");
             }
         });

@@ -5,6 +5,7 @@
 #![expect(unreachable_pub, reason = "what modules share, in a binary that nobody imports")]
 
 mod absence;
+mod admin;
 mod architecture;
 mod atomicity;
 mod audit_verify;

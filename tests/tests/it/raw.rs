@@ -14,13 +14,32 @@ use crate::world::{Answer, World};
 
 /// Sends a request whose target goes out byte for byte (`/metadata/a/../b`), below `/api/storage`.
 pub async fn send(world: &World, method: &Method, target: &str, headers: &[(&str, &str)]) -> Answer {
+    let (host, root) = address(world);
+    let headers = [&[("host", host.as_str())], headers].concat();
+    exchange(&host, method, &format!("/{root}{target}"), &headers).await
+}
+
+/// Gets a target byte for byte, from the service's address itself.
+pub async fn get(world: &World, target: &str, headers: &[(&str, &str)]) -> Answer {
+    let (host, _) = address(world);
+    let headers = [&[("host", host.as_str())], headers].concat();
+    exchange(&host, &Method::GET, target, &headers).await
+}
+
+/// The same, but with these headers alone, `host` among them.
+pub async fn get_as(world: &World, target: &str, headers: &[(&str, &str)]) -> Answer {
+    exchange(&address(world).0, &Method::GET, target, headers).await
+}
+
+/// Where the service answers, and the path that it stands under.
+fn address(world: &World) -> (String, String) {
     let base = world.url("");
-    let base = base.strip_prefix("http://").unwrap();
-    let (host, root) = base.split_once('/').unwrap();
-    let root = root.trim_end_matches('/');
-    let mut request = format!(
-        "{method} /{root}{target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: 0\r\n"
-    );
+    let (host, root) = base.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    (host.to_owned(), root.trim_end_matches('/').to_owned())
+}
+
+async fn exchange(host: &str, method: &Method, target: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = format!("{method} {target} HTTP/1.1\r\nconnection: close\r\ncontent-length: 0\r\n");
     for (name, value) in headers {
         request += &format!("{name}: {value}\r\n");
     }
