@@ -60,8 +60,13 @@ function use(config, session) {
 
   const copyLink = () => copy(view.link(), 'Link copied');
   const exportAll = () => openExport({ api, signal, query: view.state.query, zone: view.state.zone });
-  const older = button({ onclick: () => go(() => listing.older()) }, 'Older', icon('right'));
-  const newer = button({ onclick: () => go(() => listing.newer()) }, icon('left'), 'Newer');
+  /** Another page: an open entry stays behind. @param {() => Promise<Page>} asked */
+  const turnTo = (asked) => {
+    view.set({ entry: '' });
+    go(asked);
+  };
+  const older = button({ onclick: () => turnTo(() => listing.older()) }, 'Older', icon('right'));
+  const newer = button({ onclick: () => turnTo(() => listing.newer()) }, icon('left'), 'Newer');
   const number = h('span', { class: 'muted' });
   const pager = h('nav', { class: 'pager', 'aria-label': 'Pages', hidden: true }, newer, number, older);
   const live = button({ 'aria-pressed': 'false', title: 'Show entries as they are written', onclick: follow }, icon('live'), 'Live');

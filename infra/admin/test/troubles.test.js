@@ -139,6 +139,20 @@ test('a link that is not understood asks for nothing until it is put right', asy
   await page.getByRole('heading', { name: 'No entry matches' }).waitFor();
 });
 
+test('an open entry stays behind with its page', async (t) => {
+  const page = await visit(t, world, { fragment: WEEK, as: 'admin' });
+  await shows(page, 1);
+  await rows(page).first().locator('.toggle').click();
+  await page.getByRole('button', { name: 'Verify', exact: true }).waitFor();
+  const asked = [];
+  page.on('request', (request) => /\/audit-logs\/0/.test(request.url()) && asked.push(request.url()));
+  await press(page, 'Older');
+  await shows(page, 2);
+  assert.ok(!page.url().includes('entry='));
+  assert.equal(await page.getByRole('region', { name: /^Entry / }).count(), 0);
+  assert.deepEqual(asked, []);
+});
+
 test('the keyboard goes on in the list after a page was turned', async (t) => {
   const page = await visit(t, world, { fragment: WEEK, as: 'admin' });
   await shows(page, 1);
