@@ -76,8 +76,9 @@ export class Api {
   }
 }
 
-/** Entries on a page. */
+/** Entries on a page, and at first: over a slow connection so many come within a second. */
 export const PAGE = 100;
+const FIRST = 25;
 /** A filter that matches little costs many looks: after so many somebody is asked whether to go on. */
 const MAX_LOOKS = 10;
 
@@ -148,7 +149,7 @@ export class Listing {
   /** @type {(params: Params, page: Page | null, signal: AbortSignal) => Promise<Page>} */
   async #look(params, page, signal) {
     for (let looks = 1; ; looks += 1) {
-      const limit = PAGE - (page?.entries.length ?? 0);
+      const limit = page ? PAGE - page.entries.length : this.number > 1 ? PAGE : FIRST;
       const answer = await this.api.get('', [...params, ['limit', `${limit}`]], signal);
       signal.throwIfAborted();
       page = {

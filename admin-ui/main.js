@@ -188,7 +188,7 @@ function use(config, session) {
     keepFocus();
   }
 
-  /** Where what had the focus is gone, the keyboard goes on in the list. */
+  /** Where the focus is lost, the list gets it. */
   function keepFocus() {
     if (document.activeElement === document.body) list.focus({ preventScroll: true });
   }
