@@ -88,7 +88,7 @@ export function createTable({ onOpen, details }) {
     });
     return h('tr', { role: 'row', 'data-id': entry.id, class: entry.success !== 'true' && 'is-failure' },
       h('td', { class: 'col-time', role: 'cell' },
-        button({ class: 'toggle', 'aria-expanded': 'false' }, icon('right'), time),
+        button({ class: 'toggle', 'aria-expanded': 'false' }, time),
         h('span', { class: 'ago muted', 'data-at': at }, ago(at, Date.now()))),
       cells);
   }

@@ -171,7 +171,8 @@ function use(config, session) {
     render();
     try {
       end(await asked());
-      if (isPaging) list.scrollIntoView();
+      // Not before the next frame, which lays out the rows anyway: scrolling would do it in this task.
+      if (isPaging) requestAnimationFrame(() => list.scrollIntoView());
     } catch (error) {
       if (mine !== turn || signal.aborted) return;
       again = () => go(() => listing.retry(), isPaging);
