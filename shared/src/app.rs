@@ -5,6 +5,7 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use thiserror::Error;
 
 use crate::auth::{Policies, PolicyError, Verifier, VerifierError};
+use crate::aws::SharedHttpClient;
 use crate::config::{Config, SigningConfig};
 use crate::kms::KmsKey;
 use crate::opaque::Opaque;
@@ -60,18 +61,33 @@ pub enum StartError {
     /// The signing key is none.
     #[error("AUDIT_SIGNING_KEY: {0}")]
     Signing(#[from] SeedError),
+    /// Secrets could not be read now. The next start may succeed.
+    #[error("{0}")]
+    Secrets(String),
+}
+
+/// The one connection pool for all clients.
+#[must_use]
+pub fn connection_pool() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
+        .build_https()
 }
 
 impl App {
-    /// Builds the clients. No call is made.
+    /// Builds the clients, with a connection pool of their own. No call is made.
     ///
     /// # Errors
     /// [`StartError`]
     pub fn new(config: &Config) -> Result<Self, StartError> {
-        // One connection pool for all clients.
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
-            .build_https();
+        Self::with_pool(config, connection_pool())
+    }
+
+    /// Builds the clients. No call is made.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub fn with_pool(config: &Config, http: SharedHttpClient) -> Result<Self, StartError> {
         let tokens = &config.tokens;
         let signer = match config.audit.as_ref().and_then(|audit| audit.signing.as_ref()) {
             None => None,

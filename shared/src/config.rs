@@ -2,13 +2,16 @@
 //!
 //! An error names the variable and what is wrong with it, never its value.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use lambda_http::http::Uri;
 use thiserror::Error;
 use tracing::Level;
 
+use crate::aws::SharedHttpClient;
 use crate::secret::Secret;
+use crate::secrets::{self, SecretError, SecretRef};
 
 /// The secret that `cargo run` signs tokens with. Known to everybody, hence refused by every deployed function.
 pub const DEVELOPMENT_JWT_SECRET: &str = "development-only-secret-never-deploy-this";
@@ -84,6 +87,30 @@ pub struct KmsConfig {
     pub session_token: Option<Secret>,
 }
 
+/// The variables that may stand in AWS Secrets Manager instead: with `_ARN` behind the name, each is the ARN of a secret, as ECS writes
+/// it, with the member of its JSON where it has some: `arn:aws:secretsmanager:us-east-1:123456789012:secret:spaces-AbCdEf:access_key::`.
+pub const SECRETS: [&str; 6] = [
+    "SPACES_ACCESS_KEY",
+    "SPACES_SECRET_KEY",
+    "JWT_SECRET",
+    "AUDIT_ARCHIVE_ACCESS_KEY",
+    "AUDIT_ARCHIVE_SECRET_KEY",
+    "AUDIT_SIGNING_KEY",
+];
+
+/// AWS Secrets Manager, used with the function's role.
+#[derive(Debug, Clone)]
+pub struct SecretsConfig {
+    /// `SECRETS_MANAGER_ENDPOINT`: default none, the one of the region in the secret's ARN.
+    pub endpoint: Option<String>,
+    /// `AWS_ACCESS_KEY_ID`: set by Lambda.
+    pub access_key_id: Secret,
+    /// `AWS_SECRET_ACCESS_KEY`: set by Lambda.
+    pub secret_access_key: Secret,
+    /// `AWS_SESSION_TOKEN`: set by Lambda.
+    pub session_token: Option<Secret>,
+}
+
 /// The object store: DigitalOcean Spaces, or whatever speaks S3.
 #[derive(Debug, Clone)]
 pub struct SpacesConfig {
@@ -152,16 +179,60 @@ impl fmt::Display for ConfigError {
     }
 }
 
+/// Why there is no configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LoadError {
+    /// Variables are missing or wrong.
+    #[error(transparent)]
+    Wrong(#[from] ConfigError),
+    /// Secrets could not be read now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
 impl Config {
-    /// Reads the process's environment.
+    /// Reads the process's environment, and the secrets that it names (see [`SECRETS`]).
     ///
     /// # Errors
-    /// [`ConfigError`] with every variable that is missing or wrong.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Self::read(&|name| std::env::var(name).ok())
+    /// [`LoadError`]
+    pub async fn from_env(http: SharedHttpClient) -> Result<Self, LoadError> {
+        Self::load(&|name| std::env::var(name).ok(), http).await
     }
 
-    /// Reads variables from wherever they are.
+    /// Reads variables from wherever they are, and the secrets that they name (see [`SECRETS`]).
+    ///
+    /// # Errors
+    /// [`LoadError`]
+    pub async fn load(
+        variable: &dyn Fn(&str) -> Option<String>,
+        http: SharedHttpClient,
+    ) -> Result<Self, LoadError> {
+        let mut vars = Variables { variable, errors: Vec::new() };
+        let named = vars.named_secrets();
+        if named.is_empty() && vars.errors.is_empty() {
+            return Ok(Self::read(variable)?);
+        }
+        let config = SecretsConfig::read(&mut vars);
+        if !vars.errors.is_empty() {
+            return Err(ConfigError(vars.errors).into());
+        }
+        let mut secrets = BTreeMap::new();
+        for (name, text) in secrets::read(&config, &named, http).await {
+            match text {
+                Ok(text) => drop(secrets.insert(name, text)),
+                Err(SecretError::Wrong(what)) => vars.wrong(&format!("{name}_ARN"), &what),
+                Err(SecretError::Unavailable(text)) => {
+                    return Err(LoadError::Unavailable(format!("{name}_ARN: {text}")));
+                }
+            }
+        }
+        if !vars.errors.is_empty() {
+            return Err(ConfigError(vars.errors).into());
+        }
+        Ok(Self::read(&|name| secrets.get(name).cloned().or_else(|| variable(name)))?)
+    }
+
+    /// Reads variables from wherever they are; secrets must be among them.
     ///
     /// # Errors
     /// [`ConfigError`] with every variable that is missing or wrong.
@@ -189,6 +260,18 @@ impl LogConfig {
             level => level.parse().unwrap_or(Level::INFO),
         };
         Self { level, json: variable("AWS_LAMBDA_LOG_FORMAT").eq_ignore_ascii_case("json") }
+    }
+}
+
+impl SecretsConfig {
+    fn read(vars: &mut Variables<'_>) -> Self {
+        let endpoint = vars.optional("SECRETS_MANAGER_ENDPOINT");
+        Self {
+            endpoint: endpoint.map(|endpoint| vars.endpoint("SECRETS_MANAGER_ENDPOINT", &endpoint)),
+            access_key_id: vars.secret("AWS_ACCESS_KEY_ID"),
+            secret_access_key: vars.secret("AWS_SECRET_ACCESS_KEY"),
+            session_token: vars.optional("AWS_SESSION_TOKEN").map(Secret::new),
+        }
     }
 }
 
@@ -365,6 +448,23 @@ impl Variables<'_> {
         Secret::new(self.required(name))
     }
 
+    /// The secrets of which only the ARN is given.
+    fn named_secrets(&mut self) -> BTreeMap<&'static str, SecretRef> {
+        let mut named = BTreeMap::new();
+        for name in SECRETS {
+            let variable = format!("{name}_ARN");
+            let Some(arn) = self.optional(&variable) else { continue };
+            match SecretRef::parse(&arn) {
+                _ if self.optional(name).is_some() => {
+                    self.wrong(name, "and its _ARN: only one of them may be set");
+                }
+                Some(secret) => drop(named.insert(name, secret)),
+                None => self.wrong(&variable, "is not the ARN of a secret of AWS Secrets Manager"),
+            }
+        }
+        named
+    }
+
     /// An origin: scheme, host, perhaps a port. Plain http only to this machine.
     fn endpoint(&mut self, name: &'static str, text: &str) -> String {
         let origin = text.trim_end_matches('/');
@@ -418,87 +518,4 @@ fn is_loopback(host: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &[(&str, &str)] = &[
-        ("SPACES_ENDPOINT", "https://nyc3.digitaloceanspaces.com"),
-        ("SPACES_REGION", "nyc3"),
-        ("SPACES_BUCKET", "fusonems-quantum-storage"),
-        ("SPACES_ACCESS_KEY", "DO00EXAMPLE"),
-        ("SPACES_SECRET_KEY", "the-spaces-secret"),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "role"),
-        ("AWS_SECRET_ACCESS_KEY", "the-role-secret"),
-        ("JWT_SECRET", "the-token-secret-0123456789abcdef"),
-    ];
-
-    fn read(changes: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let find = |list: &[(&str, &str)], name: &str| {
-            list.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        };
-        Config::read(&|name| find(changes, name).or_else(|| find(GOOD, name)))
-    }
-
-    #[test]
-    fn the_guides_settings_are_accepted() {
-        let config = read(&[]).unwrap();
-        assert_eq!(config.tables.records_table, "file_records");
-        assert_eq!(config.tables.log_table, "storage_audit_logs");
-        assert_eq!(config.tables.state_table, "storage_state");
-        assert!(!config.spaces.is_loopback());
-    }
-
-    #[test]
-    fn a_trailing_slash_is_dropped() {
-        let config = read(&[("SPACES_ENDPOINT", "https://nyc3.digitaloceanspaces.com/")]).unwrap();
-        assert_eq!(config.spaces.endpoint, "https://nyc3.digitaloceanspaces.com");
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_by_its_variable_and_never_by_its_value() {
-        let table: &[(&str, &str, &str)] = &[
-            ("SPACES_ENDPOINT", "", "is not set"),
-            ("SPACES_ENDPOINT", "nyc3.digitaloceanspaces.com", "is not an https:// address"),
-            ("SPACES_ENDPOINT", "http://nyc3.digitaloceanspaces.com", "plain http"),
-            ("SPACES_ENDPOINT", "https://nyc3.digitaloceanspaces.com/my-space", "after the host"),
-            ("SPACES_ENDPOINT", "ftp://nyc3.digitaloceanspaces.com", "is not an https:// address"),
-            ("SPACES_ENDPOINT", "https://me:pw@nyc3.digitaloceanspaces.com", "has a user in it"),
-            ("SPACES_REGION", "sfo3", "is not the region in SPACES_ENDPOINT"),
-            ("SPACES_BUCKET", "", "is not set"),
-            ("SPACES_BUCKET", "My Space", "is not a bucket's name"),
-            ("SPACES_ACCESS_KEY", "", "is not set"),
-            ("SPACES_ACCESS_KEY", "DO00EXAMPLE ", "white space"),
-            ("SPACES_SECRET_KEY", "\tthe-spaces-secret", "white space"),
-            ("DYNAMODB_ENDPOINT", "http://dynamodb.internal:8000", "plain http"),
-            ("JWT_SECRET", "", "is not set"),
-            ("JWT_SECRET", "tiny-secret", "shorter than 32 bytes"),
-            ("JWT_SECRET", DEVELOPMENT_JWT_SECRET, "development secret"),
-            ("STORAGE_POLICIES", "/no/such/file.cedar", "cannot be read"),
-        ];
-        for (name, value, expected) in table {
-            let error = read(&[(name, value)]).unwrap_err().to_string();
-            assert!(error.contains(name) && error.contains(expected), "{name}={value}: {error}");
-            assert!(value.is_empty() || !error.contains(value), "{name}: the value is told: {error}");
-        }
-    }
-
-    #[test]
-    fn plain_http_is_fine_on_this_machine() {
-        for endpoint in ["http://127.0.0.1:8788", "http://localhost:4566", "http://[::1]:4566"] {
-            assert!(read(&[("SPACES_ENDPOINT", endpoint)]).unwrap().spaces.is_loopback(), "{endpoint}");
-        }
-    }
-
-    #[test]
-    fn every_error_is_told_at_once() {
-        let error = read(&[("SPACES_BUCKET", ""), ("JWT_SECRET", "")]).unwrap_err().to_string();
-        assert_eq!(error, "SPACES_BUCKET is not set; JWT_SECRET is not set");
-    }
-
-    #[test]
-    fn secrets_are_not_printed() {
-        let printed = format!("{:?}", read(&[]).unwrap());
-        assert!(!printed.contains("the-spaces-secret") && !printed.contains("the-token-secret"), "{printed}");
-    }
-}
+mod tests;

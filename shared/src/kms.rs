@@ -2,26 +2,17 @@
 //!
 //! It does not know what is signed.
 
-use std::time::Duration;
-
 use aws_sdk_kms::Client;
 use aws_sdk_kms::config::retry::RetryConfig;
 use aws_sdk_kms::config::{BehaviorVersion, Credentials, Region, SharedHttpClient};
-use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{MessageType, SigningAlgorithmSpec};
 use thiserror::Error;
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
 
+use crate::aws::{CallError, repeated};
 use crate::clock::Deadline;
 use crate::config::KmsConfig;
-use crate::retry::Tries;
-
-/// All attempts of a call together.
-const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// One attempt.
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(2);
 
 /// What stands before the 32 bytes of an Ed25519 key in its DER (RFC 8410, section 4).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -37,12 +28,9 @@ pub struct KmsKey {
 /// KMS did not sign. The text is for the operator's log.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum KmsError {
-    /// It was not reached, answered not in time, or that it cannot now.
-    #[error("KMS is not available: {0}")]
-    Unavailable(String),
-    /// It refuses us: key, credentials or permissions are wrong.
-    #[error("KMS refuses the call: {0}")]
-    Refused(String),
+    /// A call failed.
+    #[error("KMS: {0}")]
+    Call(#[from] CallError),
     /// The key is of another kind.
     #[error("the signing key is no Ed25519 key")]
     NotEd25519,
@@ -96,33 +84,8 @@ impl KmsKey {
             sign.message_type(MessageType::Raw).signing_algorithm(SigningAlgorithmSpec::Ed25519Sha512).send()
         };
         let signature = repeated(deadline, sign).await?.signature;
-        signature.map(Blob::into_inner).ok_or_else(|| KmsError::Refused("no signature in the answer".into()))
+        signature
+            .map(Blob::into_inner)
+            .ok_or_else(|| CallError::Refused("no signature in the answer".into()).into())
     }
-}
-
-/// A call, repeated while it fails for a passing reason: signing twice does no harm.
-async fn repeated<T, E, F>(deadline: Deadline, call: impl Fn() -> F) -> Result<T, KmsError>
-where
-    E: ProvideErrorMetadata,
-    F: Future<Output = Result<T, SdkError<E>>>,
-{
-    let mut tries = Tries::within(deadline.cap(CALL_LIMIT), ATTEMPT_LIMIT);
-    let mut last = "no time left to try".to_owned();
-    while let Some(limit) = tries.next().await {
-        last = match timeout(limit, call()).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(SdkError::ServiceError(service))) => {
-                let (code, status) =
-                    (service.err().code().unwrap_or("unknown"), service.raw().status().as_u16());
-                let text = format!("{code} (status {status})");
-                if status < 500 && code != "ThrottlingException" {
-                    return Err(KmsError::Refused(text));
-                }
-                text
-            }
-            Ok(Err(_)) => "connection failed".into(),
-            Err(_) => "no answer in time".into(),
-        };
-    }
-    Err(KmsError::Unavailable(last))
 }

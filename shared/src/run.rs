@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use lambda_http::{Error, LambdaEvent, lambda_runtime, service_fn};
 use serde_json::Value;
 
-use crate::app::{App, StartError};
+use crate::app::{self, App, StartError};
 use crate::clock::Deadline;
-use crate::config::{Config, ConfigError, LogConfig};
+use crate::config::{Config, LoadError, LogConfig};
 use crate::http::{Configured, Endpoint, Event, Reply};
 use crate::logs;
 
@@ -18,10 +18,10 @@ use crate::logs;
 ///
 /// A function whose configuration is incomplete starts all the same and says so to its callers ("Storage service not
 /// properly configured"), so that the reason is found in the log and not in a failed deployment. One whose policies or
-/// token settings are wrong does not start; why stands in the log, too.
+/// token settings are wrong, or whose secrets cannot be read now, does not start; why stands in the log, too.
 pub async fn run(endpoint: Endpoint) -> ExitCode {
     logs::init(&LogConfig::from_env());
-    match configure(Config::from_env()) {
+    match configure().await {
         Ok(app) => ended(serve(&endpoint, &app).await),
         Err(error) => not_started(&error),
     }
@@ -42,7 +42,7 @@ pub struct Task {
 /// One whose configuration is incomplete starts all the same, as [`run`] does, and fails each time.
 pub async fn run_scheduled(task: Task) -> ExitCode {
     logs::init(&LogConfig::from_env());
-    match configure(Config::from_env()) {
+    match configure().await {
         Ok(app) => ended(serve_task(task, &app).await),
         Err(error) => not_started(&error),
     }
@@ -86,12 +86,15 @@ async fn serve(endpoint: &Endpoint, app: &Configured) -> Result<(), Error> {
     .await
 }
 
-fn configure(config: Result<Config, ConfigError>) -> Result<Configured, StartError> {
-    match config {
-        Ok(config) => App::new(&config).map(Ok),
-        Err(error) => {
+async fn configure() -> Result<Configured, StartError> {
+    let http = app::connection_pool();
+    match Config::from_env(http.clone()).await {
+        Ok(config) => App::with_pool(&config, http).map(Ok),
+        Err(LoadError::Wrong(error)) => {
             tracing::error!(reason = %error, "Storage service not properly configured");
             Ok(Err(error))
         }
+        // Lambda starts the function anew with the next request.
+        Err(LoadError::Unavailable(text)) => Err(StartError::Secrets(text)),
     }
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("aws_sdk_s3", &["shared/src/spaces/"]),
     ("aws_sdk_dynamodb", &["shared/src/tables/"]),
-    ("aws_sdk_kms", &["shared/src/kms.rs"]),
+    ("aws_sdk_kms", &["shared/src/aws.rs", "shared/src/kms.rs"]),
+    ("aws_sdk_secretsmanager", &["shared/src/secrets.rs"]),
     ("aws_smithy", &["shared/src/app.rs"]),
     ("std::env", &["shared/src/config.rs"]),
     ("Timestamp::now", &["shared/src/clock.rs"]),

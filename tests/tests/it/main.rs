@@ -51,6 +51,7 @@ mod sealed_kms;
 mod sealed_log;
 mod sealed_reading;
 mod search;
+mod secrets;
 mod stack;
 mod summary;
 mod undoing;

@@ -4,6 +4,7 @@
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use shared::app::App;
+use shared::aws::CallError;
 use shared::clock::{self, Deadline};
 use shared::config::{KmsConfig, SigningConfig};
 use shared::kms::KmsError;
@@ -108,8 +109,14 @@ async fn what_kms_refuses_is_told_from_what_passes() {
     let other = "3059301306072a8648ce3d020106082a8648ce3d03010703420004";
     for (fault, expected) in [
         (public_key(other, &key), KmsError::NotEd25519),
-        (error(400, "AccessDeniedException"), KmsError::Refused("AccessDeniedException (status 400)".into())),
-        (error(400, "ThrottlingException"), KmsError::Unavailable("ThrottlingException (status 400)".into())),
+        (
+            error(400, "AccessDeniedException"),
+            CallError::Refused("AccessDeniedException (status 400)".into()).into(),
+        ),
+        (
+            error(400, "ThrottlingException"),
+            CallError::Unavailable("ThrottlingException (status 400)".into()).into(),
+        ),
     ] {
         let kms = Proxy::start(world.stack.dynamodb).await;
         kms.fail("GetPublicKey", 0, usize::MAX, fault);
