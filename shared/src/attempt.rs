@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::audit::{Action, Actor, Details, Event, Outcome, Related};
 use crate::clock::{self, Deadline};
 use crate::idempotency::{Key, Memory, Seed};
+use crate::metrics::{self, Metric};
 use crate::path::FilePath;
 use crate::problem::Problem;
 use crate::tables::{Change, CommitError, Committed, KeyWrite, Tables};
@@ -156,6 +157,20 @@ impl<'a> Attempt<'a> {
     /// The problem itself, or [`Problem::Unavailable`].
     pub async fn settle<T>(mut self, result: Result<T, Problem>) -> Result<T, Problem> {
         self.settled = true;
+        let settled = self.told(result).await;
+        if let (Action::Upload, Err(problem)) = (self.action, &settled) {
+            if problem.status() < 500 {
+                metrics::count(Metric::UploadsRefused);
+            } else {
+                metrics::count(Metric::UploadsFailed);
+                // The share of those that fail is a number also if all do.
+                metrics::record(Metric::UploadsStored, 0);
+            }
+        }
+        settled
+    }
+
+    async fn told<T>(&mut self, result: Result<T, Problem>) -> Result<T, Problem> {
         let problem = match result {
             Err(problem) if problem.is_recorded() && !self.recorded => problem,
             done => return done,
@@ -169,6 +184,7 @@ impl<'a> Attempt<'a> {
             let request_id = &self.actor.request_id;
             let action = self.action.name();
             tracing::error!(request_id, action, cause = %error, "audit_write_failed: a failure has no entry in the log");
+            metrics::count(Metric::AuditWriteFailures);
         }
         Err(if problem.status() < 500 { Problem::Unavailable(error.to_string()) } else { problem })
     }
@@ -198,6 +214,11 @@ impl<'a> Attempt<'a> {
                 cause,
                 "audit_write_failed: nobody knows whether an entry was written"
             );
+            metrics::count(Metric::AuditWriteFailures);
+        }
+        if let (Change::Store { record, .. }, Ok(_)) = (change, &committed) {
+            metrics::count(Metric::UploadsStored);
+            metrics::record(Metric::UploadedBytes, record.file_size);
         }
         committed
     }
@@ -209,6 +230,7 @@ impl Drop for Attempt<'_> {
         if !self.settled {
             let (request_id, action) = (&self.actor.request_id, self.action.name());
             tracing::error!(request_id, action, "audit_write_failed: an attempt was not settled");
+            metrics::count(Metric::AuditWriteFailures);
         }
     }
 }

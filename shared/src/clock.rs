@@ -49,6 +49,12 @@ impl Stopwatch {
     pub fn elapsed_ms(self) -> u64 {
         u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+
+    /// Microseconds since the start.
+    #[must_use]
+    pub fn elapsed_us(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
 }
 
 /// Lets at most so many calls begin in any second.
@@ -86,7 +92,7 @@ impl Deadline {
     /// For a request that arrives now in an invocation that ends at `invocation_end`.
     #[must_use]
     pub fn for_invocation(invocation_end: Timestamp) -> Self {
-        let lambda = invocation_end.duration_since(now()).saturating_sub(LAMBDA_RESERVE);
+        let lambda = left_until(invocation_end).saturating_sub(LAMBDA_RESERVE);
         let lambda = Duration::try_from(lambda).unwrap_or(Duration::ZERO);
         Self::after(lambda.min(REQUEST_LIMIT))
     }
@@ -94,7 +100,7 @@ impl Deadline {
     /// For work that nobody waits for, in an invocation that ends at `invocation_end`.
     #[must_use]
     pub fn for_task(invocation_end: Timestamp) -> Self {
-        let left = invocation_end.duration_since(now()).saturating_sub(TASK_RESERVE);
+        let left = left_until(invocation_end).saturating_sub(TASK_RESERVE);
         Self::after(Duration::try_from(left).unwrap_or(Duration::ZERO))
     }
 
@@ -137,6 +143,16 @@ impl Deadline {
     }
 }
 
+/// What is left of an invocation. Lambda says when it ends; emulators say how long it may take (`cargo lambda watch`: 600,000 ms),
+/// which read as a moment is one of the first day of 1970.
+fn left_until(invocation_end: Timestamp) -> SignedDuration {
+    let since_1970 = invocation_end.duration_since(Timestamp::UNIX_EPOCH);
+    if since_1970 < SignedDuration::from_hours(24) {
+        return since_1970;
+    }
+    invocation_end.duration_since(now())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,5 +162,15 @@ mod tests {
         let mut pace = Pace::new(2);
         let waits: Vec<_> = (0..6).map(|_| pace.next().as_millis().div_ceil(100)).collect();
         assert_eq!(waits, [0, 0, 10, 10, 20, 20]);
+    }
+
+    #[test]
+    fn a_length_that_an_emulator_says_is_no_moment_of_1970() {
+        let ten_minutes = Timestamp::from_millisecond(600_000).unwrap();
+        assert_eq!(Deadline::for_invocation(ten_minutes).begin_effect(), Ok(()));
+        assert!(Deadline::for_task(ten_minutes).left() > REQUEST_LIMIT);
+        let over = now() - SignedDuration::from_secs(1);
+        assert_eq!(Deadline::for_invocation(over).left(), Duration::ZERO);
+        assert_eq!(Deadline::for_task(Timestamp::UNIX_EPOCH).left(), Duration::ZERO);
     }
 }

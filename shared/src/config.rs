@@ -160,18 +160,28 @@ pub struct TokenConfig {
     pub audience: Option<String>,
 }
 
-/// How a function logs. Set by Lambda from the function's logging configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a function logs, and measures. Set by Lambda from the function's logging configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
     /// `AWS_LAMBDA_LOG_LEVEL`: `TRACE` to `FATAL`; default `INFO`.
     pub level: Level,
-    /// `AWS_LAMBDA_LOG_FORMAT`: `JSON` for JSON; default: readable lines.
+    /// `AWS_LAMBDA_LOG_FORMAT`: `JSON` for JSON, with metrics; default: readable lines, without.
     pub json: bool,
+    /// `METRICS_NAMESPACE`: where CloudWatch shows the metrics, another for each deployment in an account; default `Storage`.
+    pub metrics_namespace: String,
 }
 
 /// Everything that is wrong with the configuration, so that it is mended in one go.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct ConfigError(Vec<String>);
+
+impl ConfigError {
+    /// Each problem: a variable, and what is wrong with it.
+    #[must_use]
+    pub fn problems(&self) -> &[String] {
+        &self.0
+    }
+}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -259,7 +269,12 @@ impl LogConfig {
             "FATAL" => Level::ERROR,
             level => level.parse().unwrap_or(Level::INFO),
         };
-        Self { level, json: variable("AWS_LAMBDA_LOG_FORMAT").eq_ignore_ascii_case("json") }
+        let namespace = Some(variable("METRICS_NAMESPACE")).filter(|namespace| !namespace.is_empty());
+        Self {
+            level,
+            json: variable("AWS_LAMBDA_LOG_FORMAT").eq_ignore_ascii_case("json"),
+            metrics_namespace: namespace.unwrap_or_else(|| "Storage".into()),
+        }
     }
 }
 

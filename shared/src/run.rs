@@ -12,7 +12,8 @@ use crate::app::{self, App, StartError};
 use crate::clock::Deadline;
 use crate::config::{Config, LoadError, LogConfig};
 use crate::http::{Configured, Endpoint, Event, Reply};
-use crate::logs;
+use crate::metrics::Metric;
+use crate::{logs, metrics};
 
 /// Runs an endpoint on Lambda, or on whatever offers Lambda's runtime API.
 ///
@@ -20,7 +21,7 @@ use crate::logs;
 /// properly configured"), so that the reason is found in the log and not in a failed deployment. One whose policies or
 /// token settings are wrong, or whose secrets cannot be read now, does not start; why stands in the log, too.
 pub async fn run(endpoint: Endpoint) -> ExitCode {
-    logs::init(&LogConfig::from_env());
+    observe(endpoint.name);
     match configure().await {
         Ok(app) => ended(serve(&endpoint, &app).await),
         Err(error) => not_started(&error),
@@ -41,7 +42,7 @@ pub struct Task {
 ///
 /// One whose configuration is incomplete starts all the same, as [`run`] does, and fails each time.
 pub async fn run_scheduled(task: Task) -> ExitCode {
-    logs::init(&LogConfig::from_env());
+    observe(task.name);
     match configure().await {
         Ok(app) => ended(serve_task(task, &app).await),
         Err(error) => not_started(&error),
@@ -50,17 +51,36 @@ pub async fn run_scheduled(task: Task) -> ExitCode {
 
 async fn serve_task(task: Task, app: &Configured) -> Result<(), Error> {
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        let app = app.as_ref().map_err(|_| "Storage service not properly configured")?;
-        let end =
-            i64::try_from(event.context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        let result = (task.run)(app, event.payload, Deadline::for_task(end.unwrap_or_default())).await;
-        match &result {
-            Ok(result) => tracing::info!(task = task.name, %result, "done"),
-            Err(reason) => tracing::error!(task = task.name, reason, "failed"),
-        }
+        let result = match app {
+            Ok(app) => do_task(task, app, event).await,
+            Err(_) => {
+                metrics::count(Metric::NotConfigured);
+                Err("Storage service not properly configured".into())
+            }
+        };
+        metrics::flush();
         result.map_err(Error::from)
     }))
     .await
+}
+
+async fn do_task(task: Task, app: &App, event: LambdaEvent<Value>) -> Result<Value, String> {
+    let end = i64::try_from(event.context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let result = (task.run)(app, event.payload, Deadline::for_task(end.unwrap_or_default())).await;
+    match &result {
+        Ok(result) => tracing::info!(task = task.name, %result, "done"),
+        Err(reason) => tracing::error!(task = task.name, reason, "failed"),
+    }
+    result
+}
+
+/// Begins to log and, where logs are for programs, to measure.
+fn observe(function: &'static str) {
+    let config = LogConfig::from_env();
+    logs::init(&config);
+    if config.json {
+        metrics::init(function, config.metrics_namespace);
+    }
 }
 
 fn not_started(error: &StartError) -> ExitCode {
@@ -81,7 +101,9 @@ fn ended(result: Result<(), Error>) -> ExitCode {
 async fn serve(endpoint: &Endpoint, app: &Configured) -> Result<(), Error> {
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Event>| {
         let request = event.payload.into_request(event.context);
-        Ok::<_, Infallible>(Reply::from(endpoint.serve(app, request).await))
+        let reply = Reply::from(endpoint.serve(app, request).await);
+        metrics::flush();
+        Ok::<_, Infallible>(reply)
     }))
     .await
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use shared::Task;
 use shared::app::App;
 use shared::clock::{self, Deadline};
+use shared::metrics::{self, Metric};
 use shared::seal::{RowChange, SealError, Sealer};
 
 /// The task.
@@ -29,6 +30,7 @@ async fn run(app: &App, event: Value, deadline: Deadline) -> Result<Value, SealE
     if unread > 0 {
         // Trying again would not help. What they told of is found by the hourly comparison.
         tracing::error!(unread, "audit_stream_unread: records of the stream without an image of a row");
+        metrics::record(Metric::StreamUnread, unread as u64);
     }
     let leaves = sealer.seal(&changes).await?;
     Ok(json!({ "records": records.len(), "leaves": leaves }))

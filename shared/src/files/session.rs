@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::join;
+use futures_util::future::{join, join3};
 use jiff::{SignedDuration, Timestamp};
 
 use super::upload::{NAMES_TRIED, candidate, may_take_another_name, pending, stamp};
@@ -17,10 +17,11 @@ use crate::clock;
 use crate::content::{self, ContentError};
 use crate::file_name::FileName;
 use crate::idempotency::{Fingerprint, MEMORY, Seed};
+use crate::metrics::{self, Metric};
 use crate::path::{FilePath, OwnPlace};
 use crate::problem::{Absence, Problem};
-use crate::session::{LIFE, Session, SessionState};
-use crate::tables::{Change, CommitError, KeyWrite, OpenError};
+use crate::session::{LIFE, MAX_OPEN_PER_USER, MAX_RESERVED_BYTES, Session, SessionState};
+use crate::tables::{Change, CommitError, Held, KeyWrite, OpenError};
 
 /// How long a part URL lives: what one part takes on a slow line. They are signed again as often as somebody asks.
 const URL_LIFE: SignedDuration = SignedDuration::from_mins(15);
@@ -134,7 +135,8 @@ impl Files<'_> {
             self.deadline.begin_effect()?;
             // What the key remembers decides before any state does.
             let begin = self.app.spaces.begin_multipart(&session.record, self.deadline);
-            let (begun, remembered) = join(begin, attempt.recall()).await;
+            let held = self.app.tables.held(&session.record, self.deadline);
+            let (begun, remembered, held) = join3(begin, attempt.recall(), held).await;
             session.record.multipart_id = begun.as_ref().ok().cloned();
             match remembered {
                 Ok(None) => {}
@@ -153,7 +155,12 @@ impl Files<'_> {
             let answered = attempt.key().map(|key| KeyWrite::Answered { key, seed: &seed, life });
             let opened = self.app.tables.open_session(&session, answered, now, self.deadline).await;
             let refused = match opened {
-                Ok(()) => return Ok(Opened { session: OwnSession(session), at: now }),
+                Ok(()) => {
+                    if let Some(held) = held {
+                        measure_quota(held, upload.size);
+                    }
+                    return Ok(Opened { session: OwnSession(session), at: now });
+                }
                 // It may be open: then nobody hears of it, and maintenance ends it.
                 Err(OpenError::Store(error)) => return Err(error.into()),
                 Err(refused) => refused,
@@ -315,6 +322,14 @@ impl Files<'_> {
         self.clear(record, false).await;
         Ok(())
     }
+}
+
+/// How full the bounds are, with this one: a session of so many bytes.
+fn measure_quota(before: Held, bytes: u64) {
+    let share = |held: i64, of: i64| u64::try_from(held.saturating_mul(100) / of).unwrap_or_default();
+    let bytes = before.bytes.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
+    metrics::record(Metric::OpenUploadsUsed, share(before.uploads + 1, MAX_OPEN_PER_USER));
+    metrics::record(Metric::ReservedBytesUsed, share(bytes, MAX_RESERVED_BYTES));
 }
 
 /// The one place where a session of somebody else counts as absent.

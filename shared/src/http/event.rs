@@ -49,6 +49,8 @@ pub struct Reply {
     headers: BTreeMap<String, String>,
     body: String,
     is_base64_encoded: bool,
+    /// None, ever. Lambda can do without the list, `cargo lambda watch` cannot.
+    cookies: [String; 0],
 }
 
 impl From<Response<Body>> for Reply {
@@ -62,7 +64,13 @@ impl From<Response<Body>> for Reply {
             Body::Binary(bytes) => (BASE64.encode(&bytes), true),
             _ => (String::new(), false),
         };
-        Self { status_code: parts.status.as_u16(), headers: headers.collect(), body, is_base64_encoded }
+        Self {
+            status_code: parts.status.as_u16(),
+            headers: headers.collect(),
+            body,
+            is_base64_encoded,
+            cookies: [],
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::clock::Stopwatch;
 use crate::config::ConfigError;
+use crate::metrics::{self, Metric};
 use crate::problem::Problem;
 
 pub use body::{MAX_JSON_BYTES, Query, present};
@@ -90,7 +91,7 @@ pub struct Route {
 pub struct Endpoint {
     /// The function's name, and the first segment of its routes behind [`BASE_PATH`].
     pub name: &'static str,
-    /// Its routes. Of several that fit the first one is taken.
+    /// Its routes. Of several paths that fit the first one is taken, whatever the method: literal ones stand before braces.
     pub routes: &'static [Route],
 }
 
@@ -106,6 +107,7 @@ impl Endpoint {
         let outcome = AssertUnwindSafe(self.answer(app, request)).catch_unwind().await;
         let outcome = outcome.unwrap_or_else(|_| Err(Problem::Internal("panic".into())));
         self.log(&outcome, &request_id, begun);
+        measure(outcome.as_ref().err());
         match outcome {
             Ok(Answer { content_type, body, replayed }) => {
                 let headers = replayed.then(|| (REPLAYED, "true".to_owned()));
@@ -118,7 +120,7 @@ impl Endpoint {
         }
     }
 
-    /// The routes that fit a raw path, whatever their methods, each with what stands in its braces.
+    /// The routes of a raw path, whatever their methods, each with what stands in its braces.
     #[must_use]
     pub fn routes_at<'p>(&self, raw_path: &'p str) -> Vec<(&'static Route, &'p str)> {
         let below = raw_path.strip_prefix(BASE_PATH).and_then(|path| path.strip_prefix('/'));
@@ -127,7 +129,12 @@ impl Endpoint {
             _ => raw_path,
         };
         let rest = rest.strip_prefix('/').unwrap_or(rest);
-        self.routes.iter().filter_map(|route| Some((route, route.fits(rest)?))).collect()
+        let mut fitting: Vec<_> =
+            self.routes.iter().filter_map(|route| Some((route, route.fits(rest)?))).collect();
+        if let Some(path) = fitting.first().map(|(route, _)| route.path) {
+            fitting.retain(|(route, _)| route.path == path);
+        }
+        fitting
     }
 
     async fn answer(&self, app: &Configured, request: Request) -> Result<Answer, Problem> {
@@ -137,8 +144,7 @@ impl Endpoint {
             return Err(Problem::NoRoute);
         }
         let Some((route, rest)) = routes.iter().find(|(route, _)| route.method == *request.method()) else {
-            let mut allowed: Vec<_> = routes.iter().map(|(route, _)| route.method.as_str()).collect();
-            allowed.dedup();
+            let allowed: Vec<_> = routes.iter().map(|(route, _)| route.method.as_str()).collect();
             return Err(Problem::MethodNotAllowed(allowed.join(", ")));
         };
         let app = app.as_ref().map_err(|error| Problem::NotConfigured(error.to_string()))?;
@@ -172,6 +178,19 @@ impl Route {
         let (name, after) = after.split_once('}')?;
         let held = rest.strip_prefix(before)?.strip_suffix(after)?;
         (name.ends_with('+') || (!held.is_empty() && !held.contains('/'))).then_some(held)
+    }
+}
+
+/// Counts an answer.
+fn measure(problem: Option<&Problem>) {
+    metrics::count(Metric::Requests);
+    match problem {
+        Some(Problem::TooManyUploads | Problem::TooManyBytes) => metrics::count(Metric::QuotaRefusals),
+        Some(Problem::NotConfigured(_)) => metrics::count(Metric::NotConfigured),
+        _ => {}
+    }
+    if problem.is_some_and(|problem| problem.status() >= 500) {
+        metrics::count(Metric::ServerErrors);
     }
 }
 
@@ -216,6 +235,16 @@ mod tests {
                 route(Method::POST, "{id}/parts"),
             ],
         };
+        const LOGS: Endpoint = Endpoint {
+            name: "audit-logs",
+            routes: &[
+                route(Method::POST, "exports"),
+                route(Method::GET, "exports/{id}"),
+                route(Method::DELETE, "exports/{id}"),
+                route(Method::GET, "{id}"),
+                route(Method::GET, "{id}/proof"),
+            ],
+        };
         for (path, rest) in [
             ("/", ""),
             ("", ""),
@@ -238,8 +267,14 @@ mod tests {
             ("/api/storage/uploads//parts", "", ""),
             ("/api/storage/uploads/a/b", "", ""),
             ("/api/storage/uploadsx", "", ""),
+            // A path that is written out is not one of those in braces.
+            ("/api/storage/audit-logs/exports", "POST", ""),
+            ("/api/storage/audit-logs/exports/proof", "GET DELETE", "proof"),
+            ("/api/storage/audit-logs/01J/proof", "GET", "01J"),
+            ("/api/storage/audit-logs/01J", "GET", "01J"),
         ] {
-            let found = UPLOADS.routes_at(path);
+            let endpoint = if path.contains("audit-logs") { LOGS } else { UPLOADS };
+            let found = endpoint.routes_at(path);
             let names: Vec<_> = found.iter().map(|(route, _)| route.method.as_str()).collect();
             assert_eq!(names.join(" "), methods, "{path}");
             assert!(found.iter().all(|(_, rest)| *rest == held), "{path}");

@@ -12,6 +12,7 @@ use super::{Done, GRACE, Kind, Maintenance, org_of_key, path_of};
 use crate::audit::{Action, Details, Outcome, Related};
 use crate::clock;
 use crate::ids::UserId;
+use crate::metrics::{self, Metric};
 use crate::problem::Problem;
 use crate::record::{Integrity, Record, State};
 use crate::spaces::Object;
@@ -30,6 +31,16 @@ struct Progress {
     /// When the last pass ended, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<i64>,
+    /// What the pass under way has found in the bucket so far; none if it began without counting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored: Option<Stored>,
+}
+
+/// What is in the bucket.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Stored {
+    objects: u64,
+    bytes: u64,
 }
 
 /// A page of a pass.
@@ -52,14 +63,21 @@ impl Maintenance<'_> {
         let every = self.options.compare_every.as_millis();
         let is_early =
             |ended: i64| i128::from(self.now.as_millisecond()) < i128::from(ended) + every && every > 0;
+        if let Some(ended) = saved.value.ended.filter(|_| !self.options.dry_run) {
+            let age_ms = self.now.as_millisecond() - ended;
+            metrics::record(Metric::ComparisonAge, u64::try_from(age_ms / 1_000).unwrap_or_default());
+        }
         if saved.value.at.is_none() && saved.value.ended.is_some_and(is_early) {
             return Ok(());
         }
-        let mut step = saved.value.at.take().unwrap_or(Step::Objects(None));
+        let mut step = saved.value.at.take().unwrap_or_else(|| {
+            saved.value.stored = Some(Stored::default());
+            Step::Objects(None)
+        });
         loop {
             self.go_on()?;
             let next = match step {
-                Step::Objects(after) => self.compare_objects(after).await?,
+                Step::Objects(after) => self.compare_objects(after, saved.value.stored.as_mut()).await?,
                 Step::Records(after) => self.compare_records(after).await?.map(Some).map(Step::Records),
             };
             if !self.options.dry_run {
@@ -67,10 +85,16 @@ impl Maintenance<'_> {
                 if next.is_none() {
                     saved.value.ended = Some(self.now.as_millisecond());
                 }
+                let all_seen = !matches!(next, Some(Step::Objects(_)));
+                let stored = saved.value.stored.take_if(|_| all_seen);
                 if !self.app.tables.keep_position(&saved, self.deadline).await? {
                     return Err(Problem::Unavailable("another run goes on with the comparison".into()));
                 }
                 saved.version += 1;
+                if let Some(Stored { objects, bytes }) = stored {
+                    metrics::record(Metric::StorageObjects, objects);
+                    metrics::record(Metric::StorageBytes, bytes);
+                }
             }
             match next {
                 Some(next) => step = next,
@@ -80,9 +104,17 @@ impl Maintenance<'_> {
     }
 
     /// A page of objects: has each its record?
-    async fn compare_objects(&mut self, after: Option<String>) -> Result<Option<Step>, Problem> {
+    async fn compare_objects(
+        &mut self,
+        after: Option<String>,
+        stored: Option<&mut Stored>,
+    ) -> Result<Option<Step>, Problem> {
         self.pace().await;
         let page = self.app.spaces.list("", after.as_deref(), self.deadline).await?;
+        if let Some(stored) = stored {
+            stored.objects += page.objects.len() as u64;
+            stored.bytes += page.objects.iter().map(|object| object.size).sum::<u64>();
+        }
         let old = page.objects.iter().filter(|object| object.modified < self.now - GRACE);
         let keys: Vec<&str> = old.map(|object| object.key.as_str()).collect();
         let states = self.app.tables.states(&keys, self.deadline).await?;

@@ -19,6 +19,7 @@ use crate::audit::{Action, Actor, Details, Event, Outcome, Related};
 use crate::clock::{Deadline, OutOfTime, Pace};
 use crate::files::Files;
 use crate::ids::{OrgId, UserId};
+use crate::metrics::{self, Metric};
 use crate::path::FilePath;
 use crate::problem::{Absence, Problem};
 use crate::tables::{Change, CommitError};
@@ -82,6 +83,9 @@ impl<'a> Maintenance<'a> {
         for problem in outcomes.into_iter().filter_map(Result::err) {
             self.report.stopped(&problem);
         }
+        if !self.options.dry_run {
+            measure(&self.report);
+        }
         self.report
     }
 
@@ -124,6 +128,7 @@ impl<'a> Maintenance<'a> {
         if let Err(CommitError::InDoubt(cause)) = &committed {
             let run_id = &self.report.run_id;
             tracing::error!(run_id, cause, "audit_write_failed: nobody knows whether an entry was written");
+            metrics::count(Metric::AuditWriteFailures);
         }
         Ok(committed.map(drop)?)
     }
@@ -138,6 +143,21 @@ impl<'a> Maintenance<'a> {
             ip: String::new(),
             device: "maintenance".into(),
             request_id: self.report.run_id.clone(),
+        }
+    }
+}
+
+fn measure(report: &Report) {
+    if report.complete {
+        metrics::count(Metric::MaintenanceCompleted);
+    }
+    for (kind, count) in report.counts() {
+        match kind {
+            Kind::Damaged | Kind::ObjectMissing => metrics::record(Metric::FilesDamaged, count),
+            Kind::Unrecorded => metrics::record(Metric::ObjectsQuarantined, count),
+            Kind::ExpiredUpload => metrics::record(Metric::UploadsExpired, count),
+            Kind::Failed => metrics::record(Metric::MaintenanceFailures, count),
+            _ => {}
         }
     }
 }

@@ -21,9 +21,11 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::app::{App, SealedLog};
-use crate::clock::Deadline;
+use crate::audit::Leaf;
+use crate::clock::{self, Deadline};
 use crate::ids::OrgId;
 use crate::kms::KmsError;
+use crate::metrics::{self, Metric};
 use crate::sealed::{PublicKey, PublishError, Signer};
 use crate::spaces::SpacesError;
 use crate::tables::{StoreError, Tables};
@@ -118,8 +120,26 @@ impl<'a> Sealer<'a> {
         let Some(head) = head.filter(|head| head.published < head.size) else { return Ok(new) };
         match self.publish(org, head.size).await {
             Err(error) if error.is_lasting() => Ok(new + given_up(org, &error)),
-            published => published.map(|()| new),
+            published => {
+                published?;
+                if new > 0 {
+                    measure_delay(leaves);
+                }
+                Ok(new)
+            }
         }
+    }
+}
+
+/// How long the oldest of these entries waited for its checkpoint.
+fn measure_delay(leaves: &[NewLeaf]) {
+    let times = leaves.iter().filter_map(|leaf| match &leaf.leaf {
+        Leaf::Entry(entry) => Some(entry.at),
+        Leaf::Notice(_) => None,
+    });
+    if let Some(oldest) = times.min() {
+        let delay = clock::now().duration_since(oldest).as_millis();
+        metrics::record(Metric::SealingDelay, u64::try_from(delay).unwrap_or_default());
     }
 }
 
@@ -128,5 +148,6 @@ impl<'a> Sealer<'a> {
 fn given_up(org: &OrgId, error: &SealError) -> usize {
     let (org, reason) = (org.as_str(), error.to_string());
     tracing::error!(org, reason, "audit_archive_broken: a log cannot be sealed or published");
+    metrics::count(Metric::ArchiveBroken);
     0
 }

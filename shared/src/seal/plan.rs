@@ -11,6 +11,7 @@ use ulid::Ulid;
 use super::RowChange;
 use crate::audit::{Leaf, LeafHash, LogRow, Notice, NoticeKind, kept_until, leaf_hash};
 use crate::ids::OrgId;
+use crate::metrics::{self, Metric};
 
 /// Most of an attribute's name that a notice repeats.
 const MAX_NAME_CHARS: usize = 64;
@@ -194,16 +195,20 @@ pub(crate) fn alarm(leaf: &NewLeaf) {
     match notice.kind {
         NoticeKind::Modified => {
             tracing::error!(org, id, row, "audit_row_modified: a row of the log was changed");
+            metrics::count(Metric::RowsModified);
         }
         NoticeKind::Removed => {
             tracing::error!(org, id, row, "audit_row_removed: a row of the log was removed");
+            metrics::count(Metric::RowsRemoved);
         }
         NoticeKind::Malformed => {
             tracing::error!(org, id, row, "audit_row_malformed: a row of the log is not an entry's");
+            metrics::count(Metric::RowsMalformed);
         }
         NoticeKind::Late => {
             let count = notice.count;
             tracing::error!(org, count, "audit_late: entries that the sealer was not told of");
+            metrics::record(Metric::EntriesLate, count.unwrap_or_default());
         }
         NoticeKind::Heartbeat | NoticeKind::Manifest => {}
     }

@@ -9,8 +9,9 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{NewLeaf, SIDE_BY_SIDE, SealError, Sealer, given_up, plan};
-use crate::audit::{Notice, NoticeKind};
+use crate::audit::{Leaf, Notice, NoticeKind};
 use crate::ids::OrgId;
+use crate::metrics::{self, Metric};
 use crate::tables::{Head, Noted};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -24,6 +25,7 @@ impl Sealer<'_> {
     pub async fn tick(&self) -> Result<usize, SealError> {
         let heads = self.tables.heads(self.deadline).await?;
         let logs = heads.len();
+        self.measure_age(&heads).await;
         let tended = heads.into_iter().map(|(org, head)| async move {
             match self.tend(&org, &head).await {
                 Err(error) if error.is_lasting() => {
@@ -37,6 +39,31 @@ impl Sealer<'_> {
         let daily = self.daily().await;
         tended.into_iter().chain([daily]).collect::<Result<(), _>>()?;
         Ok(logs)
+    }
+
+    /// How old the oldest leaf is that no checkpoint covers. Told also if there is none: that nothing is told is what shows that
+    /// nobody seals any more.
+    async fn measure_age(&self, heads: &[(OrgId, Head)]) {
+        let mut times = Vec::new();
+        for (org, head) in heads {
+            if head.published < head.size {
+                times.push(self.waiting_since(org, head));
+            }
+        }
+        let times: Vec<i64> = stream::iter(times).buffer_unordered(SIDE_BY_SIDE).collect().await;
+        let age_ms = times.into_iter().min().map_or(0, |oldest| self.now.as_millisecond() - oldest);
+        metrics::record(Metric::UnsealedAge, u64::try_from(age_ms / 1_000).unwrap_or_default());
+    }
+
+    /// The time of the first leaf that no checkpoint covers, ms since 1970.
+    async fn waiting_since(&self, org: &OrgId, head: &Head) -> i64 {
+        let leaves = self.tables.leaves(org, head.published, head.published + 1, self.deadline).await;
+        match leaves.ok().flatten().and_then(|leaves| Leaf::of(leaves.first()?).ok()) {
+            Some(Leaf::Entry(entry)) => entry.at.as_millisecond(),
+            Some(Leaf::Notice(notice)) => notice.t,
+            // It cannot be read now, or is gone.
+            None => head.latest.unwrap_or_default(),
+        }
     }
 
     async fn tend(&self, org: &OrgId, head: &Head) -> Result<(), SealError> {

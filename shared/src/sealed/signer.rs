@@ -1,6 +1,6 @@
 //! The key that signs checkpoints: Ed25519, in the process or in AWS KMS.
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use aws_lc_rs::signature::{ED25519 as ED25519_VERIFICATION, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use data_encoding::BASE64;
 use signed_note::{Signature, StandardVerifier, key_id};
 use thiserror::Error;
@@ -58,6 +58,18 @@ impl Signer {
         }
     }
 
+    /// Whether it signs, and the signature is its key's. What it signs is no checkpoint.
+    ///
+    /// # Errors
+    /// [`KmsError`]
+    pub async fn check(&self, deadline: Deadline) -> Result<PublicKey, KmsError> {
+        const TEXT: &[u8] = b"signing is tried out\n";
+        let key = self.public_key(deadline).await?;
+        let signature = self.signature(TEXT, deadline).await?;
+        let verified = UnparsedPublicKey::new(&ED25519_VERIFICATION, key.0).verify(TEXT, &signature);
+        verified.map(|()| key).map_err(|_| KmsError::NotEd25519)
+    }
+
     /// Signs a text as `name`.
     ///
     /// # Errors
@@ -69,11 +81,15 @@ impl Signer {
         deadline: Deadline,
     ) -> Result<Option<Signature>, KmsError> {
         let key = self.public_key(deadline).await?;
-        let signature = match &self.0 {
-            Key::Pair(pair) => pair.sign(text).as_ref().to_vec(),
-            Key::Kms(key) => key.sign(text, deadline).await?,
-        };
+        let signature = self.signature(text, deadline).await?;
         Ok(Signature::new(name.to_owned(), key_id(name, &key.numbered()), signature).ok())
+    }
+
+    async fn signature(&self, text: &[u8], deadline: Deadline) -> Result<Vec<u8>, KmsError> {
+        match &self.0 {
+            Key::Pair(pair) => Ok(pair.sign(text).as_ref().to_vec()),
+            Key::Kms(key) => key.sign(text, deadline).await,
+        }
     }
 }
 

@@ -12,9 +12,10 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ChecksumAlgorithm, ObjectLockMode};
 use jiff::Timestamp;
 
-use super::{PUT_LIMIT, READ_LIMIT, SpacesError, failure, or_answer, repeated, tries};
+use super::{Call, PUT_LIMIT, READ_LIMIT, SpacesError, failure, or_answer, repeated, tries};
 use crate::clock::Deadline;
 use crate::config::ArchiveConfig;
+use crate::metrics::Operation;
 
 /// A handle on the archive.
 #[derive(Debug)]
@@ -37,6 +38,16 @@ impl Archive {
     /// Connects nothing yet: the first call does.
     #[must_use]
     pub fn new(config: &ArchiveConfig, http: SharedHttpClient) -> Self {
+        Self {
+            client: Self::client(config, http),
+            bucket: config.bucket.clone(),
+            object_lock: config.object_lock,
+        }
+    }
+
+    /// The SDK's client as it is used here. For an operator's tool, which sets up and examines the store; functions have a handle.
+    #[must_use]
+    pub fn client(config: &ArchiveConfig, http: SharedHttpClient) -> Client {
         let credentials = Credentials::new(
             config.access_key.expose(),
             config.secret_key.expose(),
@@ -58,11 +69,7 @@ impl Archive {
         if let Some(endpoint) = &config.endpoint {
             sdk = sdk.endpoint_url(endpoint);
         }
-        Self {
-            client: Client::from_conf(sdk.build()),
-            bucket: config.bucket.clone(),
-            object_lock: config.object_lock,
-        }
+        Client::from_conf(sdk.build())
     }
 
     /// Reads an object. None: there is none.
@@ -81,7 +88,7 @@ impl Archive {
             let bytes = bytes.map_err(|_| SpacesError::Unanswered("answer could not be read".into()))?;
             Ok(Some(bytes.to_vec()))
         };
-        repeated(tries(limit), read).await.0
+        repeated(Call::Archive(Operation::GetObject), tries(limit), read).await.0
     }
 
     /// Writes an object. Writing the same bytes again changes nothing that anybody reads.
@@ -106,6 +113,6 @@ impl Archive {
             }
             put.body(ByteStream::from(bytes.clone())).send().await.map(drop).map_err(failure)
         };
-        repeated(tries(deadline.cap(PUT_LIMIT)), send).await.0
+        repeated(Call::Archive(Operation::PutObject), tries(deadline.cap(PUT_LIMIT)), send).await.0
     }
 }

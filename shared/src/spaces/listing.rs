@@ -7,8 +7,9 @@ use aws_sdk_s3::types::EncodingType;
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
-use super::{READ_LIMIT, Spaces, SpacesError, failure, missing, repeated, size, time, tries};
+use super::{Call, READ_LIMIT, Spaces, SpacesError, failure, missing, repeated, size, time, tries};
 use crate::clock::Deadline;
+use crate::metrics::Operation;
 
 /// A page of objects, in byte order of their keys.
 #[derive(Debug, Clone)]
@@ -72,7 +73,8 @@ impl Spaces {
             // A key can hold what XML cannot.
             .encoding_type(EncodingType::Url);
         let page = || async { list.clone().send().await.map_err(failure) };
-        let page = repeated(tries(deadline.cap(READ_LIMIT)), page).await.0?;
+        let page =
+            repeated(Call::Spaces(Operation::ListObjectsV2), tries(deadline.cap(READ_LIMIT)), page).await.0?;
         let is_encoded = page.encoding_type.is_some();
         let objects = page.contents.unwrap_or_default().into_iter().map(|object| {
             Ok(ListedObject {
@@ -103,7 +105,10 @@ impl Spaces {
             .set_upload_id_marker(id)
             .encoding_type(EncodingType::Url);
         let page = || async { list.clone().send().await.map_err(failure) };
-        let page = repeated(tries(deadline.cap(READ_LIMIT)), page).await.0?;
+        let page =
+            repeated(Call::Spaces(Operation::ListMultipartUploads), tries(deadline.cap(READ_LIMIT)), page)
+                .await
+                .0?;
         let is_encoded = page.encoding_type.is_some();
         let uploads = page.uploads.unwrap_or_default().into_iter().map(|upload| {
             Ok(ListedUpload {

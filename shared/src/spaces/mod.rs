@@ -22,7 +22,9 @@ use jiff::Timestamp;
 use thiserror::Error;
 use tokio::time::timeout;
 
+use crate::clock::Stopwatch;
 use crate::config::SpacesConfig;
+use crate::metrics::{self, ErrorClass, Metric, Operation};
 use crate::retry::Tries;
 
 pub use self::archive::{Archive, Keep};
@@ -69,6 +71,12 @@ impl Spaces {
     /// Connects nothing yet: the first call does.
     #[must_use]
     pub fn new(config: &SpacesConfig, http: SharedHttpClient) -> Self {
+        Self { client: Self::client(config, http), bucket: config.bucket.clone() }
+    }
+
+    /// The SDK's client as it is used here. For an operator's tool, which sets up and examines the store; functions have a handle.
+    #[must_use]
+    pub fn client(config: &SpacesConfig, http: SharedHttpClient) -> Client {
         let (key, secret) = (config.access_key.expose(), config.secret_key.expose());
         let sdk = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -82,7 +90,37 @@ impl Spaces {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             // Attempts and their limits are ours; see `retry`.
             .retry_config(RetryConfig::disabled());
-        Self { client: Client::from_conf(sdk.build()), bucket: config.bucket.clone() }
+        Client::from_conf(sdk.build())
+    }
+}
+
+/// What is called, for the metrics.
+#[derive(Debug, Clone, Copy)]
+enum Call {
+    /// The files' bucket.
+    Spaces(Operation),
+    /// The sealed log's.
+    Archive(Operation),
+}
+
+impl Call {
+    fn latency(self) -> Metric {
+        match self {
+            Self::Spaces(operation) => Metric::SpacesLatency(operation),
+            Self::Archive(operation) => Metric::ArchiveLatency(operation),
+        }
+    }
+
+    fn failed(self, error: &SpacesError) -> Metric {
+        let class = match error {
+            SpacesError::Unanswered(_) => ErrorClass::Unanswered,
+            SpacesError::Unavailable(_) => ErrorClass::Unavailable,
+            SpacesError::Refused(_) => ErrorClass::Refused,
+        };
+        match self {
+            Self::Spaces(_) => Metric::SpacesErrors(class),
+            Self::Archive(_) => Metric::ArchiveErrors(class),
+        }
     }
 }
 
@@ -92,17 +130,16 @@ fn tries(limit: Duration) -> Tries {
 }
 
 /// A call, repeated while it fails for a passing reason. Also says whether some attempt had no answer.
-async fn repeated<T, F>(mut tries: Tries, call: impl Fn() -> F) -> (Result<T, SpacesError>, bool)
+async fn repeated<T, F>(kind: Call, mut tries: Tries, call: impl Fn() -> F) -> (Result<T, SpacesError>, bool)
 where
     F: Future<Output = Result<T, SpacesError>>,
 {
     let mut last = SpacesError::Unavailable("no time left to try".into());
     let mut stray = false;
     while let Some(limit) = tries.next().await {
-        last = match timeout(limit, call()).await {
-            Ok(Ok(answer)) => return (Ok(answer), stray),
-            Ok(Err(error)) => error,
-            Err(_) => SpacesError::Unanswered("no answer in time".into()),
+        last = match attempt(kind, limit, call()).await {
+            Ok(answer) => return (Ok(answer), stray),
+            Err(error) => error,
         };
         match last {
             SpacesError::Unanswered(_) => stray = true,
@@ -111,6 +148,22 @@ where
         }
     }
     (Err(last), stray)
+}
+
+/// One attempt of a call.
+async fn attempt<T>(
+    kind: Call,
+    limit: Duration,
+    call: impl Future<Output = Result<T, SpacesError>>,
+) -> Result<T, SpacesError> {
+    let begun = Stopwatch::start();
+    let answer = timeout(limit, call).await;
+    let answer = answer.unwrap_or_else(|_| Err(SpacesError::Unanswered("no answer in time".into())));
+    metrics::record(kind.latency(), begun.elapsed_ms());
+    if let Err(error) = &answer {
+        metrics::count(kind.failed(error));
+    }
+    answer
 }
 
 /// An error may be the answer to what was asked: `meaning` knows it by its code and status.

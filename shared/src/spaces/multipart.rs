@@ -11,10 +11,11 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ObjectCannedAcl
 use jiff::Timestamp;
 
 use super::{
-    DELETE_LIMIT, PUT_LIMIT, READ_LIMIT, Spaces, SpacesError, failure, missing, or_answer, repeated, size,
-    tries,
+    Call, DELETE_LIMIT, PUT_LIMIT, READ_LIMIT, Spaces, SpacesError, failure, missing, or_answer, repeated,
+    size, tries,
 };
 use crate::clock::{self, Deadline};
+use crate::metrics::Operation;
 use crate::record::Record;
 use crate::retry::Tries;
 
@@ -90,8 +91,11 @@ impl Spaces {
             None => create,
         };
         let limit = deadline.cap_before_settling(PUT_LIMIT);
-        let begun =
-            repeated(tries(limit), || async { create.clone().send().await.map_err(failure) }).await.0?;
+        let begun = repeated(Call::Spaces(Operation::CreateMultipartUpload), tries(limit), || async {
+            create.clone().send().await.map_err(failure)
+        })
+        .await
+        .0?;
         begun.upload_id.ok_or_else(|| missing("upload id"))
     }
 
@@ -123,8 +127,9 @@ impl Spaces {
             .presigned(signing.map_err(|_| refused("life"))?)
             .await
             .map_err(|_| refused("request"))?;
-        // Whoever sends a request names the host by the URL.
-        let headers = part.headers().filter(|(name, _)| !name.eq_ignore_ascii_case("host"));
+        // Whoever sends a request names the host by the URL. The trace is Lambda's and ours: the SDK adds it, and does not sign it.
+        let ours = ["host", "x-amzn-trace-id"];
+        let headers = part.headers().filter(|(name, _)| !ours.iter().any(|it| name.eq_ignore_ascii_case(it)));
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Ok(SignedPart { url: part.uri().to_owned(), headers })
     }
@@ -149,7 +154,13 @@ impl Spaces {
             let body = ByteStream::new(body.try_clone().unwrap_or_else(SdkBody::taken));
             put.body(body).send().await.map_err(failure)
         };
-        let put = repeated(tries(deadline.cap_before_settling(PUT_LIMIT)), put).await.0?;
+        let put = repeated(
+            Call::Spaces(Operation::UploadPart),
+            tries(deadline.cap_before_settling(PUT_LIMIT)),
+            put,
+        )
+        .await
+        .0?;
         put.e_tag.ok_or_else(|| missing("part's entity tag"))
     }
 
@@ -172,7 +183,9 @@ impl Spaces {
                 let page = list.clone().set_part_number_marker(last.clone()).send().await.map(Some);
                 or_answer(page, |code, _| (code == "NoSuchUpload").then_some(None))
             };
-            let Some(page) = repeated(tries(deadline.cap(READ_LIMIT)), page).await.0? else {
+            let Some(page) =
+                repeated(Call::Spaces(Operation::ListParts), tries(deadline.cap(READ_LIMIT)), page).await.0?
+            else {
                 return Ok(None);
             };
             let listed = page.parts().iter().map(part).collect::<Result<Vec<_>, _>>()?;
@@ -224,7 +237,12 @@ impl Spaces {
             })
         };
         let limit = deadline.cap_before_settling(COMPLETE_LIMIT);
-        let (completion, stray) = repeated(Tries::within(limit, COMPLETE_LIMIT), call).await;
+        let (completion, stray) = repeated(
+            Call::Spaces(Operation::CompleteMultipartUpload),
+            Tries::within(limit, COMPLETE_LIMIT),
+            call,
+        )
+        .await;
         let unanswered = |what: String| SpacesError::Unanswered(format!("completing an upload: {what}"));
         match completion {
             // An answer that begins well and is cut short has no entity tag.
@@ -254,7 +272,9 @@ impl Spaces {
         let call = || async {
             or_answer(abort.clone().send().await.map(drop), |code, _| (code == "NoSuchUpload").then_some(()))
         };
-        repeated(tries(deadline.cap(DELETE_LIMIT)), call).await.0
+        repeated(Call::Spaces(Operation::AbortMultipartUpload), tries(deadline.cap(DELETE_LIMIT)), call)
+            .await
+            .0
     }
 }
 

@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use super::{
-    DELETE_LIMIT, PUT_LIMIT, READ_LIMIT, Spaces, SpacesError, failure, missing, or_answer, repeated, size,
-    time, tries,
+    Call, DELETE_LIMIT, PUT_LIMIT, READ_LIMIT, Spaces, SpacesError, failure, missing, or_answer, repeated,
+    size, time, tries,
 };
-use crate::clock::{self, Deadline};
+use crate::clock::{self, Deadline, Stopwatch};
+use crate::metrics::{self, Metric, Operation};
 use crate::record::Record;
 use crate::tables::Committed;
 
@@ -91,7 +92,9 @@ impl Spaces {
                 .await
                 .map_err(failure)
         };
-        let (put, stray) = repeated(tries(deadline.cap_before_settling(PUT_LIMIT)), put).await;
+        let (put, stray) =
+            repeated(Call::Spaces(Operation::PutObject), tries(deadline.cap_before_settling(PUT_LIMIT)), put)
+                .await;
         match put.and_then(|put| put.e_tag.ok_or_else(|| missing("entity tag"))) {
             Ok(etag) => Ok(Stored { etag, stray }),
             Err(error) => Err(NotStored { error, stray }),
@@ -125,7 +128,7 @@ impl Spaces {
             or_answer(put, |_, status| matches!(status, 404 | 412).then_some(false))
         };
         let limit = deadline.cap_before_settling(PUT_LIMIT);
-        match repeated(tries(limit), put).await.0? {
+        match repeated(Call::Spaces(Operation::PutObject), tries(limit), put).await.0? {
             true => Ok(()),
             false => Err(SpacesError::Unavailable("another object is there by now".into())),
         }
@@ -141,7 +144,9 @@ impl Spaces {
         let call = || async {
             or_answer(head.clone().send().await.map(Some), |_, status| (status == 404).then_some(None))
         };
-        let Some(head) = repeated(tries(deadline.cap(READ_LIMIT)), call).await.0? else {
+        let Some(head) =
+            repeated(Call::Spaces(Operation::HeadObject), tries(deadline.cap(READ_LIMIT)), call).await.0?
+        else {
             return Ok(None);
         };
         Ok(Some(Object {
@@ -161,10 +166,12 @@ impl Spaces {
     /// [`SpacesError`]
     pub(crate) async fn delete(&self, record: &Record, deadline: Deadline) -> Result<(), SpacesError> {
         let delete = self.client.delete_object().bucket(&self.bucket).key(&record.file_path);
-        repeated(tries(deadline.cap(DELETE_LIMIT)), || async { delete.clone().send().await.map_err(failure) })
-            .await
-            .0
-            .map(drop)
+        repeated(Call::Spaces(Operation::DeleteObject), tries(deadline.cap(DELETE_LIMIT)), || async {
+            delete.clone().send().await.map_err(failure)
+        })
+        .await
+        .0
+        .map(drop)
     }
 
     /// Signs a URL for an object. It takes the proof that the URL's entry is in the log, since without one there must
@@ -180,6 +187,7 @@ impl Spaces {
         recorded: Committed,
     ) -> Result<SignedUrl, SpacesError> {
         let refused = |what: &str| SpacesError::Refused(format!("a URL cannot be signed: {what}"));
+        let begun = Stopwatch::start();
         // A signature's time has whole seconds, and so has the end of its life.
         let from = clock::whole_seconds(recorded.at());
         let signing = PresigningConfig::builder().start_time(from.into()).expires_in(life).build();
@@ -193,6 +201,7 @@ impl Spaces {
             .presigned(signing.map_err(|_| refused("life"))?)
             .await
             .map_err(|_| refused("request"))?;
+        metrics::record(Metric::SigningLatency, begun.elapsed_us());
         let expires_at = from.checked_add(life).map_err(|_| refused("time"))?;
         Ok(SignedUrl { url: get.uri().to_owned(), expires_at })
     }

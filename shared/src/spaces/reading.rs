@@ -11,8 +11,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::{ATTEMPT_LIMIT, Spaces, SpacesError, missing, or_answer, size, tries};
+use super::{ATTEMPT_LIMIT, Call, Spaces, SpacesError, attempt, missing, or_answer, size, tries};
 use crate::clock::Deadline;
+use crate::metrics::{self, Operation};
 
 /// Between two ranges, up to this many bytes are read and thrown away: sooner there than another request. Eight at a time,
 /// requests of some 30 ms each cost 4 ms, in which a function reads about as much. So the slowest ZIP of 1 GiB takes 4,096
@@ -22,6 +23,8 @@ const NEAR_BYTES: u64 = 256 * 1024;
 const REQUEST_BYTES: u64 = 4 * 1024 * 1024;
 /// Requests under way at a time, for one read.
 const SIDE_BY_SIDE: usize = 8;
+/// For the metrics: the time until the first byte.
+const GET: Call = Call::Spaces(Operation::GetObject);
 /// Requests for the same bytes, or for what was missing of them.
 const ATTEMPTS: usize = 8;
 
@@ -98,15 +101,13 @@ impl Spaces {
             let Some(limit) = tries.next().await else {
                 return Err(if at > start { ReadError::OutOfTime } else { last });
             };
-            let answer = timeout(limit, self.get(key, etag, at, end)).await;
-            let unanswered = |what: &str| ReadError::Spaces(SpacesError::Unanswered(what.into()));
-            let answer = match answer.unwrap_or_else(|_| Err(unanswered("no answer in time"))) {
-                Ok(answer) => answer,
-                Err(error @ ReadError::Spaces(SpacesError::Unanswered(_) | SpacesError::Unavailable(_))) => {
-                    last = error;
+            let answer = match attempt(GET, limit, self.get(key, etag, at, end)).await {
+                Ok(answer) => answer.ok_or(ReadError::Changed)?,
+                Err(error @ (SpacesError::Unanswered(_) | SpacesError::Unavailable(_))) => {
+                    last = error.into();
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             };
             // Whoever asks for everything learns here how much that is.
             let end = *end.get_or_insert(at + size(answer.content_length)?);
@@ -129,18 +130,21 @@ impl Spaces {
             if at >= end {
                 return Ok(());
             }
-            last = unanswered("the connection was cut");
+            let cut = SpacesError::Unanswered("the connection was cut".into());
+            metrics::count(GET.failed(&cut));
+            last = cut.into();
         }
         Err(last)
     }
 
+    /// None: there is not, or no longer, an object with this entity tag.
     async fn get(
         &self,
         key: &str,
         etag: &str,
         at: u64,
         end: Option<u64>,
-    ) -> Result<GetObjectOutput, ReadError> {
+    ) -> Result<Option<GetObjectOutput>, SpacesError> {
         // Nothing is asked for without a byte, so the last one has a number; an object of no bytes has no range.
         let range = end.map(|end| format!("bytes={at}-{}", end.saturating_sub(1)));
         let get =
@@ -148,12 +152,12 @@ impl Spaces {
         let answer = or_answer(get.send().await.map(Some), |code, status| {
             (status == 412 || code == "NoSuchKey").then_some(None)
         });
-        let answer = answer?.ok_or(ReadError::Changed)?;
+        let Some(answer) = answer? else { return Ok(None) };
         let is_there = |said: &str| said.starts_with(&format!("bytes {at}-"));
         if range.is_some() && !answer.content_range.as_deref().is_some_and(is_there) {
-            return Err(missing("range that was asked for").into());
+            return Err(missing("range that was asked for"));
         }
-        Ok(answer)
+        Ok(Some(answer))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::audit::{Index, LogRow, month_of, partition};
 use crate::auth::{Authorised, Log, LogRight};
 use crate::clock::{self, Deadline};
 use crate::ids::OrgId;
+use crate::metrics::{self, Metric};
 
 /// The first month in which this service can have written anything: before it no month is asked.
 const FIRST_MONTH: Date = civil::date(2026, 1, 1);
@@ -90,6 +91,7 @@ impl Item {
                 id = id.map(|id| id.to_string()),
                 "audit_row_malformed: a row of the log cannot be read"
             );
+            metrics::count(Metric::RowsMalformed);
         }
         Some(Self { id: id?, row })
     }

@@ -44,9 +44,10 @@ pub use keys::SigningKey;
 pub(crate) use maintenance::{FileMark, RecordedFile, SHARDS, Saved};
 pub use positions::Head;
 pub(crate) use records::ReserveError;
+pub use schema::Definition;
 pub(crate) use sealing::{Lease, Noted};
 pub use search::{Found, Order, Scan};
-pub(crate) use state::{Claim, KeyWrite, OpenError};
+pub(crate) use state::{Claim, Held, KeyWrite, OpenError};
 
 /// One attempt of a table call (DESIGN section 8).
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(1);
@@ -74,6 +75,21 @@ impl Tables {
     /// Connects nothing yet: the first call does.
     #[must_use]
     pub fn new(config: &TablesConfig, http: SharedHttpClient) -> Self {
+        Self {
+            client: Self::client(config, http),
+            names: Names {
+                records: config.records_table.clone(),
+                log: config.log_table.clone(),
+                state: config.state_table.clone(),
+                audit_state: config.audit_state_table.clone(),
+            },
+            writers: Writers::default(),
+        }
+    }
+
+    /// The SDK's client as it is used here. For an operator's tool, which sets up and examines the store; functions have a handle.
+    #[must_use]
+    pub fn client(config: &TablesConfig, http: SharedHttpClient) -> Client {
         let credentials = Credentials::new(
             config.access_key_id.expose(),
             config.secret_access_key.expose(),
@@ -91,15 +107,6 @@ impl Tables {
         if let Some(endpoint) = &config.endpoint {
             sdk = sdk.endpoint_url(endpoint);
         }
-        Self {
-            client: Client::from_conf(sdk.build()),
-            names: Names {
-                records: config.records_table.clone(),
-                log: config.log_table.clone(),
-                state: config.state_table.clone(),
-                audit_state: config.audit_state_table.clone(),
-            },
-            writers: Writers::default(),
-        }
+        Client::from_conf(sdk.build())
     }
 }

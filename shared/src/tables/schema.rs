@@ -1,4 +1,5 @@
-//! The tables' definitions: keys, indexes, time to live, stream. The one place where they are written down.
+//! The tables' definitions: keys, indexes, time to live, stream. The one place where they are written down; what an operator's
+//! tool holds a store against is had from here.
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ enum ScalarKind {
     Bytes,
 }
 
+#[derive(Debug, Clone)]
 struct IndexDefinition {
     name: &'static str,
     partition: Key,
@@ -38,11 +40,16 @@ struct IndexDefinition {
     keys_only: bool,
 }
 
-struct Definition {
+/// A table as the service needs it. What it is made of is told in the SDK's words, in which a store describes its own.
+#[derive(Debug, Clone)]
+pub struct Definition {
+    /// What it is called here.
+    pub table: String,
+    /// The attribute at whose time rows expire, in seconds since 1970; none: they never do.
+    pub ttl: Option<&'static str>,
     partition: Key,
     sort: Option<Key>,
     indexes: Vec<IndexDefinition>,
-    ttl: Option<&'static str>,
     stream: bool,
 }
 
@@ -55,8 +62,9 @@ const fn number(name: &'static str) -> Key {
 }
 
 /// `file_records`: one row a path, for ever.
-fn records() -> Definition {
+fn records(table: &str) -> Definition {
     Definition {
+        table: table.to_owned(),
         partition: text("pk"),
         sort: None,
         indexes: vec![
@@ -76,7 +84,7 @@ fn records() -> Definition {
 }
 
 /// `storage_audit_logs`: insert-only.
-fn log() -> Definition {
+fn log(table: &str) -> Definition {
     let by = |index: Index| IndexDefinition {
         name: index.name(),
         partition: Key { name: index.attribute(), kind: ScalarKind::Bytes },
@@ -84,6 +92,7 @@ fn log() -> Definition {
         keys_only: false,
     };
     Definition {
+        table: table.to_owned(),
         partition: text("pk"),
         sort: Some(text("sk")),
         indexes: [Index::File, Index::User, Index::Action, Index::Object].map(by).into(),
@@ -93,13 +102,21 @@ fn log() -> Definition {
 }
 
 /// `storage_state`: upload sessions, what they reserve, idempotency keys, maintenance's position.
-fn state() -> Definition {
-    Definition { partition: text("pk"), sort: None, indexes: Vec::new(), ttl: Some("ttl"), stream: false }
+fn state(table: &str) -> Definition {
+    Definition {
+        table: table.to_owned(),
+        partition: text("pk"),
+        sort: None,
+        indexes: Vec::new(),
+        ttl: Some("ttl"),
+        stream: false,
+    }
 }
 
 /// `storage_audit_state`: the sealer's heads, positions and counters. See [`super::positions`] for the rows.
-fn audit_state() -> Definition {
+fn audit_state(table: &str) -> Definition {
     Definition {
+        table: table.to_owned(),
         partition: text("pk"),
         sort: Some(text("sk")),
         indexes: Vec::new(),
@@ -109,40 +126,41 @@ fn audit_state() -> Definition {
 }
 
 impl Tables {
+    /// The four tables: records, log, state, the sealer's state.
+    #[must_use]
+    pub fn definitions(&self) -> [Definition; 4] {
+        let names = &self.names;
+        [records(&names.records), log(&names.log), state(&names.state), audit_state(&names.audit_state)]
+    }
+
     /// Creates the tables that are not there. Doing it again changes nothing.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn provision(&self) -> Result<(), StoreError> {
-        self.create(&self.names.records, records()).await?;
-        self.create(&self.names.log, log()).await?;
-        self.create(&self.names.state, state()).await?;
-        self.create(&self.names.audit_state, audit_state()).await
+        for definition in self.definitions() {
+            self.create(&definition).await?;
+        }
+        Ok(())
     }
 
-    async fn create(&self, table: &str, definition: Definition) -> Result<(), StoreError> {
+    /// Creates a table if it is not there, and lets its rows expire. One that is there keeps what it is made of.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn create(&self, definition: &Definition) -> Result<(), StoreError> {
         let broken = |_: BuildError| StoreError::Broken("a table definition is incomplete".into());
-        let mut create = self
+        let table = &definition.table;
+        let indexes = definition.indexes().map_err(broken)?;
+        let create = self
             .client
             .create_table()
             .table_name(table)
             .billing_mode(BillingMode::PayPerRequest)
             .set_attribute_definitions(Some(definition.attributes().map_err(broken)?))
-            .set_key_schema(Some(key_schema(definition.partition, definition.sort).map_err(broken)?));
-        for index in &definition.indexes {
-            let kind = if index.keys_only { ProjectionType::KeysOnly } else { ProjectionType::All };
-            let index = GlobalSecondaryIndex::builder()
-                .index_name(index.name)
-                .set_key_schema(Some(key_schema(index.partition, Some(index.sort)).map_err(broken)?))
-                .projection(Projection::builder().projection_type(kind).build());
-            create = create.global_secondary_indexes(index.build().map_err(broken)?);
-        }
-        if definition.stream {
-            let stream = StreamSpecification::builder()
-                .stream_enabled(true)
-                .stream_view_type(StreamViewType::NewAndOldImages);
-            create = create.stream_specification(stream.build().map_err(broken)?);
-        }
+            .set_key_schema(Some(definition.key_schema().map_err(broken)?))
+            .set_global_secondary_indexes(Some(indexes).filter(|indexes| !indexes.is_empty()))
+            .set_stream_specification(definition.stream().map_err(broken)?);
         match create.send().await {
             Ok(_) => {}
             Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {}
@@ -173,7 +191,46 @@ impl Tables {
 }
 
 impl Definition {
-    fn attributes(&self) -> Result<Vec<AttributeDefinition>, BuildError> {
+    /// The partition key, and the sort key if there is one.
+    ///
+    /// # Errors
+    /// None in fact: the SDK's builders ask for what is always there.
+    pub fn key_schema(&self) -> Result<Vec<KeySchemaElement>, BuildError> {
+        key_schema(self.partition, self.sort)
+    }
+
+    /// The global secondary indexes, each with its keys and projection.
+    ///
+    /// # Errors
+    /// As [`Definition::key_schema`].
+    pub fn indexes(&self) -> Result<Vec<GlobalSecondaryIndex>, BuildError> {
+        let index = |index: &IndexDefinition| {
+            let kind = if index.keys_only { ProjectionType::KeysOnly } else { ProjectionType::All };
+            GlobalSecondaryIndex::builder()
+                .index_name(index.name)
+                .set_key_schema(Some(key_schema(index.partition, Some(index.sort))?))
+                .projection(Projection::builder().projection_type(kind).build())
+                .build()
+        };
+        self.indexes.iter().map(index).collect()
+    }
+
+    /// The stream of changes, where the table has one.
+    ///
+    /// # Errors
+    /// As [`Definition::key_schema`].
+    pub fn stream(&self) -> Result<Option<StreamSpecification>, BuildError> {
+        let stream = StreamSpecification::builder()
+            .stream_enabled(true)
+            .stream_view_type(StreamViewType::NewAndOldImages);
+        if self.stream { stream.build().map(Some) } else { Ok(None) }
+    }
+
+    /// Every attribute of a key, with its type.
+    ///
+    /// # Errors
+    /// As [`Definition::key_schema`].
+    pub fn attributes(&self) -> Result<Vec<AttributeDefinition>, BuildError> {
         let mut keys = vec![self.partition];
         keys.extend(self.sort);
         keys.extend(self.indexes.iter().flat_map(|index| [index.partition, index.sort]));

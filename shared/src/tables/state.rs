@@ -13,6 +13,7 @@ use aws_sdk_dynamodb::types::{
     Delete, Put, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
     Update,
 };
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -21,6 +22,7 @@ use ulid::Ulid;
 
 use super::commit::{CONDITION_FAILED, Cancelled};
 use super::failure::Attempt;
+use super::positions::integer;
 use super::records::{self, number, repeated, text, within};
 use super::{ATTEMPT_LIMIT, CALL_LIMIT, Names, StoreError, Tables};
 use crate::clock::{self, Deadline};
@@ -29,6 +31,9 @@ use crate::record::Record;
 use crate::retry::Tries;
 use crate::session::{MAX_OPEN_PER_USER, MAX_RESERVED_BYTES, Session, SessionState};
 use crate::unique;
+
+/// How long a session's opening waits for what is only measured: as long as the call beside it takes, as a rule.
+const HELD_LIMIT: Duration = Duration::from_millis(250);
 
 /// What happens to the memory under an idempotency key, in the transaction of an operation.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +76,15 @@ pub(crate) enum OpenError {
     /// The call failed; the session may or may not be there.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What the open sessions of a user and an organisation hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    /// How many the user's are.
+    pub uploads: i64,
+    /// How many bytes the organisation's may become.
+    pub bytes: i64,
 }
 
 /// Whether a session is ours to complete.
@@ -142,6 +156,20 @@ impl Tables {
             () if failed(2) => OpenError::TooManyUploads,
             () => OpenError::TooManyBytes,
         })
+    }
+
+    /// What is held by those who want to open a session: for the metrics, so without certainty and in one attempt. None: it
+    /// cannot be read now.
+    pub(crate) async fn held(&self, record: &Record, deadline: Deadline) -> Option<Held> {
+        let limit = deadline.cap_before_settling(HELD_LIMIT);
+        let read = |Counter { table, row }: Counter<'_>| {
+            let get = self.client.get_item().table_name(table).key("pk", text(row));
+            get.return_consumed_capacity(ReturnConsumedCapacity::Total).send()
+        };
+        let found = try_join_all(counters(&self.names.state, record).map(read));
+        let found = timeout(limit, found).await.ok()?.ok()?;
+        let mut held = found.iter().map(|row| row.item.as_ref().and_then(|row| integer(row, "held")));
+        Some(Held { uploads: held.next()?.unwrap_or_default(), bytes: held.next()?.unwrap_or_default() })
     }
 
     /// Reads a session, strongly consistent. Whose it is has still to be asked.
