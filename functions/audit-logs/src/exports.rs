@@ -10,6 +10,7 @@ use shared::clock;
 use shared::export::Format;
 use shared::files::{Files, OwnExport};
 use shared::http::{Answer, Call, present};
+use shared::json::unique_members;
 use shared::path::FilePath;
 use shared::problem::Problem;
 use shared::session::SessionState;
@@ -19,7 +20,7 @@ use shared::spaces::SignedUrl;
 #[serde(deny_unknown_fields)]
 struct Input {
     format: Option<Format>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unique_members")]
     filter: Map<String, Value>,
 }
 

@@ -72,9 +72,9 @@ async fn sign(
 
 fn life(asked: Option<&Value>, path: &FilePath) -> Result<u32, Problem> {
     let Some(asked) = asked else { return Ok(path.place().object_type.url_lifetime_seconds) };
-    let life =
-        asked.as_u64().and_then(|life| u32::try_from(life).ok()).filter(|life| LIFE_SECONDS.contains(life));
-    life.ok_or_else(|| {
+    // JSON has one kind of number: 600.0 is 600.
+    let life = asked.as_f64().filter(|life| life.fract() == 0.0).map(|life| life as u32);
+    life.filter(|life| LIFE_SECONDS.contains(life)).ok_or_else(|| {
         let (from, to) = (LIFE_SECONDS.start(), LIFE_SECONDS.end());
         Problem::invalid("invalid_expires_in", format!("Invalid expires_in: {from} to {to} seconds"))
     })

@@ -42,16 +42,20 @@ const TOKEN_SECONDS: i64 = 3600;
 /// The page.
 pub(crate) fn page() -> Router {
     let files = ServeDir::new(Path::new(FILES));
-    Router::new()
-        .route("/admin", get(async || Redirect::permanent("/admin/")))
-        .nest_service("/admin/", files)
-        .layer(CompressionLayer::new())
-        .layer(map_response(async |mut response: axum::response::Response| {
+    let page = Router::new().route("/admin", get(async || Redirect::permanent("/admin/")));
+    hosted(page.nest_service("/admin/", files))
+}
+
+/// Static files, with what a host says of them.
+pub(crate) fn hosted(files: Router) -> Router {
+    files.layer(CompressionLayer::new()).layer(map_response(
+        async |mut response: axum::response::Response| {
             for (name, value) in HEADERS {
                 response.headers_mut().insert(name, HeaderValue::from_static(value));
             }
             response
-        }))
+        },
+    ))
 }
 
 /// `GET /dev/tokens`: whoever can ask for it from this machine can also read the secret in the code. A page from elsewhere that

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::admin;
+use crate::docs;
 use crate::event::{self, Answer, MAX_PAYLOAD_BYTES};
 
 /// The functions' timeout (DESIGN section 8).
@@ -63,7 +64,7 @@ pub async fn serve(
         .max_age(Duration::from_secs(3000));
     let functions = Router::new().fallback(handle).layer(cors).with_state(app);
     // Not for pages of other origins: what stands behind the layer has no part in it.
-    let router = functions.merge(admin::page()).merge(admin::tokens(jwt_secret));
+    let router = functions.merge(admin::page()).merge(docs::page()).merge(admin::tokens(jwt_secret));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service).with_graceful_shutdown(shutdown).await
 }

@@ -3,6 +3,7 @@
 
 mod admin;
 pub mod data;
+mod docs;
 pub mod event;
 pub mod gateway;
 pub mod sealing;

@@ -181,7 +181,7 @@ fn announce(stack: &Stack, options: &Options) -> io::Result<()> {
     writeln!(out, "The storage service is running. Data are kept in: {kept}")?;
     writeln!(out)?;
     writeln!(out, "  Admin     http://{}/admin/", stack.api)?;
-    writeln!(out, "  API       {api}")?;
+    writeln!(out, "  API       {api}, described at http://{}/docs/", stack.api)?;
     writeln!(out, "  S3        http://{}  (key id local, secret localsecret, bucket storage)", stack.s3)?;
     writeln!(out, "  DynamoDB  http://{}", stack.dynamodb)?;
     writeln!(out, "  Pages at  {}  may call it", gateway::ORIGINS.join(", "))?;

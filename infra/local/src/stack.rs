@@ -160,7 +160,7 @@ impl Stack {
             dynamodb_data,
         };
 
-        let cors = vec![CorsRule::development(), CorsRule::uploads()];
+        let cors = vec![CorsRule::development()];
         let spaces = Spaces::open(&stack.data.path().join("spaces"), cors)?;
         stack.servers.spawn(spaces.serve(s3, stack.stopped()));
 

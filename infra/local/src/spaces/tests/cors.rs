@@ -23,11 +23,11 @@ fn cors_headers(headers: &HeaderMap) -> Vec<&str> {
 async fn a_preflight_that_the_rule_allows_needs_no_credentials() {
     let bucket = TestBucket::start().await;
     for origin in [LISTED, "http://localhost:3000"] {
-        for (method, methods) in [("GET", "GET, HEAD"), ("HEAD", "GET, HEAD"), ("PUT", "PUT")] {
+        for method in ["GET", "HEAD", "PUT"] {
             let (status, headers) = preflight(&bucket, origin, method).await;
             assert_eq!(status, 200);
             assert_eq!(headers["access-control-allow-origin"], origin);
-            assert_eq!(headers["access-control-allow-methods"], methods);
+            assert_eq!(headers["access-control-allow-methods"], "GET, HEAD, PUT");
             assert_eq!(headers["access-control-allow-headers"], "range, x-other");
             assert_eq!(headers["access-control-max-age"], "3000");
             assert!(headers["vary"].to_str().unwrap().contains("Origin"));
@@ -99,20 +99,19 @@ async fn a_page_may_send_a_part_and_read_its_entity_tag() {
 }
 
 #[test]
-fn the_rules_are_those_of_the_file_for_a_deployed_bucket() {
+fn the_rule_is_that_of_the_file_for_a_deployed_bucket() {
     let file: serde_json::Value = serde_json::from_str(include_str!("../../../../spaces/cors.json")).unwrap();
     let listed = |list: &serde_json::Value| -> Vec<String> {
         list.as_array().into_iter().flatten().map(|item| item.as_str().unwrap().to_owned()).collect()
     };
-    for (in_file, ours) in
-        file["CORSRules"].as_array().unwrap().iter().zip([CorsRule::development(), CorsRule::uploads()])
-    {
-        // There the pages of the deployment come first.
-        assert_eq!(listed(&in_file["AllowedOrigins"])[1..], ours.allowed_origins);
-        let methods: Vec<_> = ours.allowed_methods.iter().map(|method| method.as_str().to_owned()).collect();
-        assert_eq!(listed(&in_file["AllowedMethods"]), methods);
-        assert_eq!(listed(&in_file["AllowedHeaders"]), ours.allowed_headers);
-        assert_eq!(listed(&in_file["ExposeHeaders"]), ours.expose_headers);
-        assert_eq!(in_file["MaxAgeSeconds"], ours.max_age_seconds);
-    }
+    let (rules, ours) = (file["CORSRules"].as_array().unwrap(), CorsRule::development());
+    assert_eq!(rules.len(), 1, "some stores look no further than the first rule that has an origin");
+    let in_file = &rules[0];
+    // There the pages of the deployment come first.
+    assert_eq!(listed(&in_file["AllowedOrigins"])[1..], ours.allowed_origins);
+    let methods: Vec<_> = ours.allowed_methods.iter().map(|method| method.as_str().to_owned()).collect();
+    assert_eq!(listed(&in_file["AllowedMethods"]), methods);
+    assert_eq!(listed(&in_file["AllowedHeaders"]), ours.allowed_headers);
+    assert_eq!(listed(&in_file["ExposeHeaders"]), ours.expose_headers);
+    assert_eq!(in_file["MaxAgeSeconds"], ours.max_age_seconds);
 }

@@ -39,7 +39,7 @@ impl TestBucket {
     }
 
     async fn start_in(dir: TempDir) -> Self {
-        let spaces = Spaces::open(dir.path(), vec![CorsRule::development(), CorsRule::uploads()]).unwrap();
+        let spaces = Spaces::open(dir.path(), vec![CorsRule::development()]).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
