@@ -42,7 +42,7 @@ fn assert_is_guarded(target: &str, headers: &HeaderMap) {
 }
 
 #[tokio::test]
-async fn the_page_is_served_with_the_headers_that_guard_it() {
+async fn the_pages_are_served_with_the_headers_that_guard_them() {
     let world = World::start().await;
     for (target, content_type) in [
         ("/admin/", "text/html"),
@@ -50,6 +50,9 @@ async fn the_page_is_served_with_the_headers_that_guard_it() {
         ("/admin/index.html?code=1", "text/html"),
         ("/admin/dom.js", "text/javascript"),
         ("/admin/app.css", "text/css"),
+        ("/docs/", "text/html"),
+        ("/docs/docs.js", "text/javascript"),
+        ("/openapi.json", "application/json"),
     ] {
         let origin = ("origin", "http://localhost:5173");
         let answer = raw::get(&world, target, &[origin]).await;
@@ -100,6 +103,8 @@ async fn nothing_but_the_pages_files_is_served() {
         "/admin/node_modules/typescript/package.json",
         "/admin/.git/config",
         "/admin/README.md",
+        "/docs/%2e%2e/README.md",
+        "/docs/README.md",
         &absolute,
         &twice,
     ] {

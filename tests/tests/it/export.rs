@@ -230,6 +230,17 @@ async fn what_is_malformed_changes_nothing() {
     ] {
         world.export(&auditor, &asked).await.refused(400, code);
     }
+    // Which of the two would count?
+    for body in [
+        r#"{ "format": "csv", "filter": { "user_id": "1", "user_id": "2" } }"#,
+        r#"{ "format": "csv", "filter": {}, "filter": { "user_id": "2" } }"#,
+    ] {
+        let asked = world.request(Method::POST, "audit-logs/exports", &auditor).body(body);
+        world.send(asked).await.refused(400, "invalid_body");
+    }
+    // It is no entry of this name.
+    let answer = world.send(world.request(Method::GET, "audit-logs/exports", &auditor)).await;
+    assert_eq!(answer.refused(405, "method_not_allowed").headers["allow"], "POST");
     for id in ["x", "01jzzzzzzzzzzzzzzzzzzzzzzz", "exports"] {
         world.of_export(Method::GET, id, "", &auditor).await.refused(400, "invalid_export_id");
     }

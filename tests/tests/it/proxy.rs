@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use data_encoding::BASE64;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -59,6 +59,8 @@ pub enum Fault {
     Answer(u16, Value),
     /// The same for S3, which speaks XML.
     AnswerXml(u16, &'static str),
+    /// S3 does what it is asked, and says of everything that it is of 2026-01-01.
+    LongAgo,
     /// The store does what it is asked, and the proxy answers something else.
     AnswerAfter(u16, Value),
     /// Whoever asks dies of it: the request gets here, and to the store if it is to be `done`; then the test is told, and
@@ -284,6 +286,7 @@ async fn pass(
             "application/xml",
             format!("<Error><Code>{code}</Code><Message>{code}</Message></Error>"),
         ),
+        Some(Fault::LongAgo) => long_ago(forward().await),
         Some(Fault::AnswerAfter(status, body)) => {
             forward().await;
             answer(status, "application/x-amz-json-1.0", body.to_string())
@@ -358,4 +361,29 @@ fn answer(status: u16, content_type: &str, body: String) -> Response<Bytes> {
     let response = Response::builder().status(StatusCode::from_u16(status).unwrap());
     let response = response.header("content-type", content_type).body(Bytes::from(body));
     response.map_err(|_: axum::http::Error| ()).ok().unwrap_or_default()
+}
+
+/// The same answer, with other times in it.
+fn long_ago(mut answer: Response<Bytes>) -> Response<Bytes> {
+    if let Some(modified) = answer.headers_mut().get_mut("last-modified") {
+        *modified = HeaderValue::from_static("Thu, 01 Jan 2026 00:00:00 GMT");
+    }
+    let Ok(mut text) = String::from_utf8(answer.body().to_vec()) else { return answer };
+    // The answer to a HEAD says how long another one would be.
+    if text.is_empty() {
+        return answer;
+    }
+    for name in ["LastModified", "Initiated"] {
+        let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
+        let mut pieces = text.split(&begin).map(str::to_owned);
+        let mut changed = pieces.next().unwrap_or_default();
+        for piece in pieces {
+            let (_, rest) = piece.split_once(&end).unwrap();
+            changed.push_str(&format!("{begin}2026-01-01T00:00:00.000Z{end}{rest}"));
+        }
+        text = changed;
+    }
+    answer.headers_mut().remove("content-length");
+    *answer.body_mut() = Bytes::from(text);
+    answer
 }

@@ -21,6 +21,7 @@ use shared::config::{Config, DEVELOPMENT_JWT_SECRET};
 use shared::seal::Sealer;
 use tokio::net::TcpListener;
 
+use crate::contract::Contract;
 use crate::proxy::Proxy;
 
 /// The smallest bytes that are a JPEG to everybody who looks at the beginning.
@@ -175,13 +176,18 @@ impl World {
         self.http.request(method, self.url(path)).bearer_auth(token)
     }
 
+    /// Sends a request. Whatever is answered is held against the OpenAPI document.
     pub async fn send(&self, request: RequestBuilder) -> Answer {
-        let answer = request.send().await.unwrap();
+        let request = request.build().unwrap();
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let answer = self.http.execute(request).await.unwrap();
         let (status, headers) = (answer.status(), answer.headers().clone());
         let bytes = answer.bytes().await.unwrap().to_vec();
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-        Answer { status, headers, body, bytes }
+        let answer = Answer { status, headers, body, bytes };
+        Contract::get().check(&method, &path, &answer);
+        answer
     }
 
     /// An upload form for `accounting/receipt/receipt-456`.
