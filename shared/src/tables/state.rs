@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::types::{
     Delete, Put, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
     Update,
 };
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -31,9 +31,6 @@ use crate::record::Record;
 use crate::retry::Tries;
 use crate::session::{MAX_OPEN_PER_USER, MAX_RESERVED_BYTES, Session, SessionState};
 use crate::unique;
-
-/// How long a session's opening waits for what is only measured: as long as the call beside it takes, as a rule.
-const HELD_LIMIT: Duration = Duration::from_millis(250);
 
 /// What happens to the memory under an idempotency key, in the transaction of an operation.
 #[derive(Debug, Clone, Copy)]
@@ -161,13 +158,14 @@ impl Tables {
     /// What is held by those who want to open a session: for the metrics, so without certainty and in one attempt. None: it
     /// cannot be read now.
     pub(crate) async fn held(&self, record: &Record, deadline: Deadline) -> Option<Held> {
-        let limit = deadline.cap_before_settling(HELD_LIMIT);
+        let limit = deadline.cap_before_settling(ATTEMPT_LIMIT);
         let read = |Counter { table, row }: Counter<'_>| {
             let get = self.client.get_item().table_name(table).key("pk", text(row));
             get.return_consumed_capacity(ReturnConsumedCapacity::Total).send()
         };
-        let found = try_join_all(counters(&self.names.state, record).map(read));
-        let found = timeout(limit, found).await.ok()?.ok()?;
+        let found = join_all(counters(&self.names.state, record).map(read));
+        let found: Result<Vec<_>, _> = timeout(limit, found).await.ok()?.into_iter().collect();
+        let found = found.ok()?;
         let mut held = found.iter().map(|row| row.item.as_ref().and_then(|row| integer(row, "held")));
         Some(Held { uploads: held.next()?.unwrap_or_default(), bytes: held.next()?.unwrap_or_default() })
     }
