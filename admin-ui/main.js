@@ -106,7 +106,8 @@ function use(config, session) {
     if (value) valueMenu(value);
   });
   view.addEventListener('change', (event) => changed(/** @type {CustomEvent<Set<string>>} */ (event).detail));
-  addEventListener('online', resume, { signal });
+  // At once, requests still fail at times.
+  addEventListener('online', () => setTimeout(resume, 500), { signal });
   addEventListener('beforeprint', () => {
     const { query, zone } = view.state;
     const what = [`Audit log of ${org}`, format(query) || 'everything', `times in ${zone}`, `printed ${shown(Date.now(), zone)} by ${session.claims()?.sub}`];
