@@ -1,7 +1,8 @@
-//! What calls to AWS's own services have in common: how they are repeated, and what their failures mean.
+//! What calls to AWS have in common: the key, how they are repeated, and what their failures mean.
 
 use std::time::Duration;
 
+use aws_sdk_kms::config::Credentials;
 pub use aws_sdk_kms::config::SharedHttpClient;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use thiserror::Error;
@@ -9,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::clock::Deadline;
 use crate::retry::Tries;
+use crate::secret::Secret;
 
 /// All attempts of a call together.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -24,6 +26,17 @@ pub enum CallError {
     /// It refuses us: what is asked for, credentials or permissions are wrong.
     #[error("refuses the call: {0}")]
     Refused(String),
+}
+
+/// A key as the environment gave it; with a token, it is the function's role's.
+pub(crate) fn credentials(id: &Secret, secret: &Secret, token: Option<&Secret>) -> Credentials {
+    Credentials::new(
+        id.expose(),
+        secret.expose(),
+        token.map(|token| token.expose().to_owned()),
+        None,
+        "environment",
+    )
 }
 
 /// A call that does no harm if it is made twice, repeated while it fails for a passing reason.

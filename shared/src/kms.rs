@@ -4,13 +4,13 @@
 
 use aws_sdk_kms::Client;
 use aws_sdk_kms::config::retry::RetryConfig;
-use aws_sdk_kms::config::{BehaviorVersion, Credentials, Region, SharedHttpClient};
+use aws_sdk_kms::config::{BehaviorVersion, Region, SharedHttpClient};
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{MessageType, SigningAlgorithmSpec};
 use thiserror::Error;
 use tokio::sync::OnceCell;
 
-use crate::aws::{CallError, repeated};
+use crate::aws::{CallError, credentials, repeated};
 use crate::clock::Deadline;
 use crate::config::KmsConfig;
 
@@ -40,13 +40,8 @@ impl KmsKey {
     /// Connects nothing yet: the first call does.
     #[must_use]
     pub fn new(config: &KmsConfig, http: SharedHttpClient) -> Self {
-        let credentials = Credentials::new(
-            config.access_key_id.expose(),
-            config.secret_access_key.expose(),
-            config.session_token.as_ref().map(|token| token.expose().to_owned()),
-            None,
-            "environment",
-        );
+        let credentials =
+            credentials(&config.access_key_id, &config.secret_access_key, config.session_token.as_ref());
         let mut sdk = aws_sdk_kms::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(config.region.clone()))

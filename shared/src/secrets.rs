@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::retry::RetryConfig;
-use aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region, SharedHttpClient};
+use aws_sdk_secretsmanager::config::{BehaviorVersion, Region, SharedHttpClient};
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use crate::aws::{CallError, repeated};
+use crate::aws::{CallError, credentials, repeated};
 use crate::clock::Deadline;
 use crate::config::SecretsConfig;
 
@@ -95,13 +95,8 @@ async fn text(
     http: SharedHttpClient,
     deadline: Deadline,
 ) -> Result<String, SecretError> {
-    let credentials = Credentials::new(
-        config.access_key_id.expose(),
-        config.secret_access_key.expose(),
-        config.session_token.as_ref().map(|token| token.expose().to_owned()),
-        None,
-        "environment",
-    );
+    let credentials =
+        credentials(&config.access_key_id, &config.secret_access_key, config.session_token.as_ref());
     let mut sdk = aws_sdk_secretsmanager::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new(version.region.clone()))

@@ -5,14 +5,14 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedHttpClient,
+    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
 };
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ChecksumAlgorithm, ObjectLockMode};
 use jiff::Timestamp;
 
 use super::{Call, PUT_LIMIT, READ_LIMIT, SpacesError, failure, or_answer, repeated, tries};
+use crate::aws::credentials;
 use crate::clock::Deadline;
 use crate::config::ArchiveConfig;
 use crate::metrics::Operation;
@@ -48,13 +48,7 @@ impl Archive {
     /// The SDK's client as it is used here. For an operator's tool, which sets up and examines the store; functions have a handle.
     #[must_use]
     pub fn client(config: &ArchiveConfig, http: SharedHttpClient) -> Client {
-        let credentials = Credentials::new(
-            config.access_key.expose(),
-            config.secret_key.expose(),
-            config.session_token.as_ref().map(|token| token.expose().to_owned()),
-            None,
-            "environment",
-        );
+        let credentials = credentials(&config.access_key, &config.secret_key, config.session_token.as_ref());
         let mut sdk = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(config.region.clone()))

@@ -30,9 +30,10 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedHttpClient};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedHttpClient};
 
 use crate::audit::Writers;
+use crate::aws::credentials;
 use crate::config::TablesConfig;
 
 pub(crate) use append::Appended;
@@ -90,13 +91,8 @@ impl Tables {
     /// The SDK's client as it is used here. For an operator's tool, which sets up and examines the store; functions have a handle.
     #[must_use]
     pub fn client(config: &TablesConfig, http: SharedHttpClient) -> Client {
-        let credentials = Credentials::new(
-            config.access_key_id.expose(),
-            config.secret_access_key.expose(),
-            config.session_token.as_ref().map(|token| token.expose().to_owned()),
-            None,
-            "environment",
-        );
+        let credentials =
+            credentials(&config.access_key_id, &config.secret_access_key, config.session_token.as_ref());
         let mut sdk = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(config.region.clone()))
