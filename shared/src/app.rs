@@ -6,9 +6,10 @@ use thiserror::Error;
 
 use crate::auth::{Policies, PolicyError, Verifier, VerifierError};
 use crate::aws::SharedHttpClient;
-use crate::config::{Config, SigningConfig};
+use crate::config::{Config, SigningConfig, TokenConfig};
 use crate::kms::KmsKey;
 use crate::opaque::Opaque;
+use crate::problem::Problem;
 use crate::sealed::{SeedError, Signer};
 use crate::spaces::{Archive, Spaces};
 use crate::tables::Tables;
@@ -16,20 +17,36 @@ use crate::tables::Tables;
 /// The parts that requests share.
 #[derive(Debug)]
 pub struct App {
-    /// Turns tokens into principals.
-    pub verifier: Verifier,
     /// Decides what a principal may do.
     pub policies: Policies,
     /// Records and log.
     pub tables: Tables,
     /// The bucket.
     pub spaces: Spaces,
-    /// Closes the cursors of the audit log.
-    pub cursors: Opaque,
     /// The sealed log, where one is configured.
     pub log: Option<SealedLog>,
     /// What signs its checkpoints: only the sealer has it.
     pub signer: Option<Signer>,
+    tokens: Option<Tokens>,
+}
+
+/// What comes of the secret of the callers' tokens.
+#[derive(Debug)]
+pub struct Tokens {
+    /// Turns tokens into principals.
+    pub verifier: Verifier,
+    /// Closes the cursors of the audit log.
+    pub cursors: Opaque,
+}
+
+impl Tokens {
+    fn new(config: &TokenConfig) -> Result<Self, VerifierError> {
+        let TokenConfig { secret, issuer, audience } = config;
+        Ok(Self {
+            verifier: Verifier::hs256(secret, issuer.clone(), audience.clone())?,
+            cursors: Opaque::new(secret, "audit-logs cursor 1"),
+        })
+    }
 }
 
 /// The sealed log: what is needed to read it.
@@ -88,20 +105,18 @@ impl App {
     /// # Errors
     /// [`StartError`]
     pub fn with_pool(config: &Config, http: SharedHttpClient) -> Result<Self, StartError> {
-        let tokens = &config.tokens;
         let signer = match config.audit.as_ref().and_then(|audit| audit.signing.as_ref()) {
             None => None,
             Some(SigningConfig::Seed(seed)) => Some(Signer::seed(seed)?),
             Some(SigningConfig::Kms(key)) => Some(Signer::kms(KmsKey::new(key, http.clone()))),
         };
         Ok(Self {
-            verifier: Verifier::hs256(&tokens.secret, tokens.issuer.clone(), tokens.audience.clone())?,
             policies: match &config.policies {
                 Some(text) => Policies::parse(text)?,
                 None => Policies::default_set()?,
             },
             tables: Tables::new(&config.tables, http.clone()),
-            cursors: Opaque::new(&tokens.secret, "audit-logs cursor 1"),
+            tokens: config.tokens.as_ref().map(Tokens::new).transpose()?,
             log: config.audit.as_ref().map(|audit| SealedLog {
                 origin: audit.origin.clone(),
                 archive: Archive::new(&audit.archive, http.clone()),
@@ -109,5 +124,13 @@ impl App {
             signer,
             spaces: Spaces::new(&config.spaces, http),
         })
+    }
+
+    /// What callers' tokens are verified with.
+    ///
+    /// # Errors
+    /// [`Problem::Internal`] in a function that was started without.
+    pub fn tokens(&self) -> Result<&Tokens, Problem> {
+        self.tokens.as_ref().ok_or_else(|| Problem::Internal("started without the tokens' secret".into()))
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::app::{self, App, StartError};
 use crate::clock::Deadline;
-use crate::config::{Config, LoadError, LogConfig};
+use crate::config::{Config, LoadError, LogConfig, Needs};
 use crate::http::{Configured, Endpoint, Event, Reply};
 use crate::metrics::Metric;
 use crate::{logs, metrics};
@@ -22,7 +22,7 @@ use crate::{logs, metrics};
 /// token settings are wrong, or whose secrets cannot be read now, does not start; why stands in the log, too.
 pub async fn run(endpoint: Endpoint) -> ExitCode {
     observe(endpoint.name);
-    match configure().await {
+    match configure(endpoint.needs).await {
         Ok(app) => ended(serve(&endpoint, &app).await),
         Err(error) => not_started(&error),
     }
@@ -33,6 +33,8 @@ pub async fn run(endpoint: Endpoint) -> ExitCode {
 pub struct Task {
     /// The function's name.
     pub name: &'static str,
+    /// The secrets that it works with.
+    pub needs: Needs,
     /// Does what an event asks for, until the deadline at most, and says what came of it. That stands in the log, too. What
     /// fails is asked for again.
     pub run: for<'a> fn(&'a App, Value, Deadline) -> BoxFuture<'a, Result<Value, String>>,
@@ -43,7 +45,7 @@ pub struct Task {
 /// One whose configuration is incomplete starts all the same, as [`run`] does, and fails each time.
 pub async fn run_scheduled(task: Task) -> ExitCode {
     observe(task.name);
-    match configure().await {
+    match configure(task.needs).await {
         Ok(app) => ended(serve_task(task, &app).await),
         Err(error) => not_started(&error),
     }
@@ -108,9 +110,9 @@ async fn serve(endpoint: &Endpoint, app: &Configured) -> Result<(), Error> {
     .await
 }
 
-async fn configure() -> Result<Configured, StartError> {
+async fn configure(needs: Needs) -> Result<Configured, StartError> {
     let http = app::connection_pool();
-    match Config::from_env(http.clone()).await {
+    match Config::from_env(needs, http.clone()).await {
         Ok(config) => App::with_pool(&config, http).map(Ok),
         Err(LoadError::Wrong(error)) => {
             tracing::error!(reason = %error, "Storage service not properly configured");

@@ -4,6 +4,7 @@
 
 use lambda_http::http::Method;
 use shared::app::App;
+use shared::config::Needs;
 use shared::http::{Answer, Call, Endpoint, Form, Route, store};
 use shared::path::Place;
 use shared::problem::Problem;
@@ -11,6 +12,7 @@ use shared::problem::Problem;
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "app-zip-upload",
+    needs: Needs::ALL,
     routes: &[Route { method: Method::POST, path: "", handler: |app, call| Box::pin(handle(app, call)) }],
 };
 

@@ -82,7 +82,7 @@ impl Cursor {
             place: self.place,
         };
         let bytes = serde_json::to_vec(&form).map_err(|error| Problem::Internal(error.to_string()))?;
-        app.cursors.close(&owner(caller), &bytes)
+        app.tokens()?.cursors.close(&owner(caller), &bytes)
     }
 
     /// Opens what this caller brings back.
@@ -90,7 +90,7 @@ impl Cursor {
     /// # Errors
     /// [`Problem::Invalid`] if it was not given to this caller.
     pub fn open(app: &App, caller: &Principal, text: &str) -> Result<Self, Problem> {
-        let bytes = app.cursors.open(&owner(caller), text);
+        let bytes = app.tokens()?.cursors.open(&owner(caller), text);
         let form = bytes.and_then(|bytes| serde_json::from_slice::<Form>(&bytes).ok());
         let read = form.and_then(|form| {
             let Form { filter, ascending, bound, since, entry, place } = form;

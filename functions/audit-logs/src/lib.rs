@@ -11,11 +11,13 @@ mod summary;
 
 use lambda_http::http::Method;
 use shared::app::App;
+use shared::config::Needs;
 use shared::http::{Call, Endpoint, Handling, Route};
 
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "audit-logs",
+    needs: Needs::ALL,
     routes: &[
         get("", |app, call| Box::pin(search::handle(app, call))),
         get("checkpoint", |app, call| Box::pin(proof::checkpoint(app, call))),

@@ -7,6 +7,7 @@ use shared::app::App;
 use shared::attempt::Attempt;
 use shared::audit::{Action, Related};
 use shared::auth::{Delete, Purge};
+use shared::config::Needs;
 use shared::files::{Files, Visible};
 use shared::http::{Answer, Call, Endpoint, Route, present};
 use shared::path::FilePath;
@@ -15,6 +16,7 @@ use shared::problem::Problem;
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "delete",
+    needs: Needs::ALL,
     routes: &[Route { method: Method::DELETE, path: "", handler: |app, call| Box::pin(handle(app, call)) }],
 };
 

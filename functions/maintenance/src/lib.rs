@@ -8,13 +8,15 @@ use serde_json::{Value, json};
 use shared::Task;
 use shared::app::App;
 use shared::clock::{self, Deadline};
+use shared::config::Needs;
 use shared::maintenance::{Maintenance, Options};
 
 /// How often bucket and table are compared: every object and every record is read, which costs (architecture page).
 const COMPARE_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
 /// The task.
-pub const TASK: Task = Task { name: "maintenance", run: |app, _, deadline| Box::pin(run(app, deadline)) };
+pub const TASK: Task =
+    Task { name: "maintenance", needs: Needs::SPACES, run: |app, _, deadline| Box::pin(run(app, deadline)) };
 
 async fn run(app: &App, deadline: Deadline) -> Result<Value, String> {
     let options = Options { dry_run: false, compare_every: COMPARE_EVERY };

@@ -7,6 +7,7 @@ use shared::app::App;
 use shared::attempt::Attempt;
 use shared::audit::{Action, Related};
 use shared::auth::{Purge, ReadMetadata};
+use shared::config::Needs;
 use shared::files::{Files, Visible};
 use shared::http::{Answer, Call, Endpoint, Route};
 use shared::path::FilePath;
@@ -16,6 +17,7 @@ use shared::record::Record;
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "metadata",
+    needs: Needs::TOKENS,
     routes: &[Route {
         method: Method::GET,
         path: "{file_path+}",

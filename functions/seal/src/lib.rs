@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use shared::Task;
 use shared::app::App;
 use shared::clock::{self, Deadline};
+use shared::config::Needs;
 use shared::metrics::{self, Metric};
 use shared::seal::{RowChange, SealError, Sealer};
 
 /// The task.
 pub const TASK: Task = Task {
     name: "seal",
+    needs: Needs::NONE,
     run: |app, event, deadline| {
         Box::pin(async move { run(app, event, deadline).await.map_err(|error| error.to_string()) })
     },

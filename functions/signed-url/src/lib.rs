@@ -9,6 +9,7 @@ use shared::app::App;
 use shared::attempt::Attempt;
 use shared::audit::Related;
 use shared::auth::Sign;
+use shared::config::Needs;
 use shared::files::{Files, Purpose, Visible};
 use shared::http::{Answer, Call, Endpoint, Route, present};
 use shared::path::FilePath;
@@ -21,6 +22,7 @@ const LIFE_SECONDS: std::ops::RangeInclusive<u32> = 60..=900;
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "signed-url",
+    needs: Needs::ALL,
     routes: &[Route { method: Method::POST, path: "", handler: |app, call| Box::pin(handle(app, call)) }],
 };
 

@@ -5,11 +5,13 @@ mod parts;
 mod session;
 
 use lambda_http::http::Method;
+use shared::config::Needs;
 use shared::http::{Endpoint, Route};
 
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "uploads",
+    needs: Needs::ALL,
     routes: &[
         Route { method: Method::POST, path: "", handler: |app, call| Box::pin(session::create(app, call)) },
         Route { method: Method::GET, path: "{id}", handler: |app, call| Box::pin(session::show(app, call)) },

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use shared::app::{App, StartError as AppError};
 use shared::clock::{self, Deadline};
 use shared::config::{
-    ArchiveConfig, AuditConfig, Config, DEVELOPMENT_JWT_SECRET, SigningConfig, SpacesConfig, TablesConfig,
-    TokenConfig,
+    ArchiveConfig, AuditConfig, Config, DEVELOPMENT_JWT_SECRET, SigningConfig, SpacesConfig, SpacesKey,
+    TablesConfig, TokenConfig,
 };
 use shared::http::{BASE_PATH, Configured};
 use shared::maintenance::{Maintenance, Options as MaintenanceOptions};
@@ -270,8 +270,10 @@ pub fn config(s3: SocketAddr, dynamodb: SocketAddr, jwt_secret: &str, policies: 
             endpoint: format!("http://{s3}"),
             region: "us-east-1".into(),
             bucket: BUCKET.into(),
-            access_key: Secret::new(ACCESS_KEY_ID.into()),
-            secret_key: Secret::new(SECRET_ACCESS_KEY.into()),
+            key: Some(SpacesKey {
+                access: Secret::new(ACCESS_KEY_ID.into()),
+                secret: Secret::new(SECRET_ACCESS_KEY.into()),
+            }),
         },
         tables: TablesConfig {
             endpoint: Some(format!("http://{dynamodb}")),
@@ -284,7 +286,7 @@ pub fn config(s3: SocketAddr, dynamodb: SocketAddr, jwt_secret: &str, policies: 
             secret_access_key: Secret::new(SECRET_ACCESS_KEY.into()),
             session_token: None,
         },
-        tokens: TokenConfig { secret: Secret::new(jwt_secret.into()), issuer: None, audience: None },
+        tokens: Some(TokenConfig { secret: Secret::new(jwt_secret.into()), issuer: None, audience: None }),
         policies,
         audit: Some(AuditConfig {
             origin: AUDIT_ORIGIN.into(),

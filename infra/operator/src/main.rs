@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use operator::provision::Plan;
 use operator::{Stores, doctor};
 use shared::app::connection_pool;
-use shared::config::Config;
+use shared::config::{Config, Needs};
 
 /// Sets up the stores that the service runs on, and says what is wrong with them.
 ///
@@ -86,7 +86,7 @@ async fn main() -> ExitCode {
 }
 
 async fn provision(arguments: &Provision, variables: doctor::Variables<'_>) -> Result<u8, String> {
-    let config = Config::load(variables, connection_pool()).await;
+    let config = Config::load(Needs::ALL, variables, connection_pool()).await;
     let stores = Stores::new(config.map_err(|error| error.to_string())?);
     let plan = Plan::make(&stores, &arguments.origin).await?;
     print(&plan.to_string())?;

@@ -16,7 +16,7 @@ fn read(changes: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let find = |list: &[(&str, &str)], name: &str| {
         list.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
     };
-    Config::read(&|name| find(changes, name).or_else(|| find(GOOD, name)))
+    Config::read(Needs::ALL, &|name| find(changes, name).or_else(|| find(GOOD, name)))
 }
 
 #[test]

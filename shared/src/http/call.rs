@@ -100,7 +100,7 @@ fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, Problem> {
     let Some(token) = bearer(headers)?.or_else(|| session(headers)) else {
         return Err(Problem::MissingToken);
     };
-    app.verifier.verify(&token, clock::now()).map_err(Problem::InvalidToken)
+    app.tokens()?.verifier.verify(&token, clock::now()).map_err(Problem::InvalidToken)
 }
 
 fn bearer(headers: &HeaderMap) -> Result<Option<String>, Problem> {

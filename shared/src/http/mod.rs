@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::clock::Stopwatch;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Needs};
 use crate::metrics::{self, Metric};
 use crate::problem::Problem;
 
@@ -91,6 +91,8 @@ pub struct Route {
 pub struct Endpoint {
     /// The function's name, and the first segment of its routes behind [`BASE_PATH`].
     pub name: &'static str,
+    /// The secrets that it works with: the tokens' in any case.
+    pub needs: Needs,
     /// Its routes. Of several paths that fit the first one is taken, whatever the method: literal ones stand before braces.
     pub routes: &'static [Route],
 }
@@ -224,10 +226,14 @@ mod tests {
         const fn route(method: Method, path: &'static str) -> Route {
             Route { method, path, handler: |_, _| Box::pin(async { Err(Problem::NoRoute) }) }
         }
-        const METADATA: Endpoint =
-            Endpoint { name: "metadata", routes: &[route(Method::GET, "{file_path+}")] };
+        const METADATA: Endpoint = Endpoint {
+            name: "metadata",
+            needs: Needs::TOKENS,
+            routes: &[route(Method::GET, "{file_path+}")],
+        };
         const UPLOADS: Endpoint = Endpoint {
             name: "uploads",
+            needs: Needs::ALL,
             routes: &[
                 route(Method::POST, ""),
                 route(Method::GET, "{id}"),
@@ -237,6 +243,7 @@ mod tests {
         };
         const LOGS: Endpoint = Endpoint {
             name: "audit-logs",
+            needs: Needs::ALL,
             routes: &[
                 route(Method::POST, "exports"),
                 route(Method::GET, "exports/{id}"),

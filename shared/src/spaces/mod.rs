@@ -13,8 +13,8 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedHttpClient,
+    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedCredentialsProvider, SharedHttpClient,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::DateTime;
@@ -22,8 +22,9 @@ use jiff::Timestamp;
 use thiserror::Error;
 use tokio::time::timeout;
 
+use crate::aws::credentials;
 use crate::clock::Stopwatch;
-use crate::config::SpacesConfig;
+use crate::config::{SpacesConfig, SpacesKey};
 use crate::metrics::{self, ErrorClass, Metric, Operation};
 use crate::retry::Tries;
 
@@ -77,19 +78,22 @@ impl Spaces {
     /// The SDK's client as it is used here. For an operator's tool, which sets up and examines the store; functions have a handle.
     #[must_use]
     pub fn client(config: &SpacesConfig, http: SharedHttpClient) -> Client {
-        let (key, secret) = (config.access_key.expose(), config.secret_key.expose());
-        let sdk = aws_sdk_s3::Config::builder()
+        // Without a key, a call ends before it is sent.
+        let credentials = config.key.as_ref().map(|SpacesKey { access, secret }| {
+            SharedCredentialsProvider::new(credentials(access, secret, None))
+        });
+        let mut sdk = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(config.region.clone()))
             .endpoint_url(&config.endpoint)
             .force_path_style(config.is_loopback())
-            .credentials_provider(Credentials::new(key, secret, None, None, "environment"))
             .http_client(http)
             // Stores other than S3 reject or mishandle the SDK's default CRC32; ours is the SHA-256 in the metadata.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             // Attempts and their limits are ours; see `retry`.
             .retry_config(RetryConfig::disabled());
+        sdk.set_credentials_provider(credentials);
         Client::from_conf(sdk.build())
     }
 }

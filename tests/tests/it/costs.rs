@@ -332,7 +332,7 @@ async fn an_entry_fits_into_one_write_unit() {
     const ONE_UNIT_BYTES: usize = 1_024;
     let world = World::start().await;
     let app = App::new(&world.config).unwrap();
-    let principal = app.verifier.verify(&world.token("accountant"), clock::now()).unwrap();
+    let principal = app.tokens().unwrap().verifier.verify(&world.token("accountant"), clock::now()).unwrap();
     let denied = app.policies.authorise_log::<ReadLog>(&principal);
     let receipt = Place::parse(ORG, "accounting", "receipt", OBJECT).unwrap().object_type;
     let failures = [

@@ -33,7 +33,7 @@ async fn one(world: &World, token: &str, id: &str, query: &str) -> Answer {
 }
 
 fn caller(app: &App, token: &str) -> Principal {
-    app.verifier.verify(token, clock::now()).unwrap()
+    app.tokens().unwrap().verifier.verify(token, clock::now()).unwrap()
 }
 
 #[tokio::test]
@@ -74,7 +74,8 @@ async fn a_cursor_is_good_for_nobody_else_and_only_as_it_was_given() {
     assert_eq!(ids(&world.logs(&admin, &format!("?cursor={next}&limit=1")).await.ok()).len(), 1);
     // Another secret: another service.
     let mut config = world.config.clone();
-    config.tokens.secret = shared::secret::Secret::new("another secret of more than 32 bytes".into());
+    config.tokens.as_mut().unwrap().secret =
+        shared::secret::Secret::new("another secret of more than 32 bytes".into());
     let (own, other) = (App::new(&world.config).unwrap(), App::new(&config).unwrap());
     let caller = caller(&own, &admin);
     assert!(Cursor::open(&own, &caller, &next).is_ok());

@@ -83,7 +83,7 @@ async fn pages(world: &World, token: &str, deep: Ulid) -> [f64; 3] {
     assert_eq!(first.body["count"], PAGE);
     let first_units = reads(world).0;
     let app = App::new(&world.config).unwrap();
-    let caller = app.verifier.verify(token, clock::now()).unwrap();
+    let caller = app.tokens().unwrap().verifier.verify(token, clock::now()).unwrap();
     let query = Cursor::open(&app, &caller, first.body["cursor"].as_str().unwrap()).unwrap();
     let deep = Cursor { place: Place::Page(Some(deep)), ..query }.close(&app, &caller).unwrap();
     assert_eq!(world.logs(token, &format!("?cursor={deep}")).await.ok().body["count"], PAGE);

@@ -181,7 +181,7 @@ async fn of_sixteen_commits_of_one_upload_one_wins_and_one_entry_is_written() {
     let actor = actor();
     let attempt = || Attempt::new(&app.tables, &actor, deadline, Action::Upload);
 
-    let caller = app.verifier.verify(&world.token("accountant"), clock::now()).unwrap();
+    let caller = app.tokens().unwrap().verifier.verify(&world.token("accountant"), clock::now()).unwrap();
     let place = Place::parse(ORG, "accounting", "receipt", "receipt-456").unwrap();
     let allowed = files.may_upload(&caller, place).unwrap();
     let (name, media_type) = (Some("receipt.jpg".to_owned()), None);

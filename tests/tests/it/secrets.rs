@@ -1,11 +1,14 @@
 //! Secrets that a function's environment only names: read from AWS Secrets Manager once, at the start. No store at hand is one, so the
 //! proxy answers for it.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::binary::recorded;
 use crate::proxy::{Fault, Proxy};
 use crate::runtime::{Function, SECRET, environment};
+use crate::template::secrets_by_function;
 use crate::world::World;
 
 const SPACES: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:storage/spaces-AbCdEf";
@@ -62,6 +65,27 @@ async fn a_function_reads_the_secrets_that_its_environment_names_once() {
     );
     let log = upload.log();
     assert!(!log.contains(SECRET) && !log.contains("localsecret"), "{log}");
+}
+
+#[tokio::test]
+async fn a_function_asks_for_no_secret_that_its_role_may_not_read() {
+    let world = World::start().await;
+    let secrets = Proxy::start(world.stack.dynamodb).await;
+    keeps(&secrets);
+    for (name, may_read) in secrets_by_function() {
+        let mut function = Function::start(&name, &named(&world, &secrets)).await;
+        // Whatever it answers, then it has started.
+        function.result(&recorded("function-url-post-base64", "member").to_string()).await;
+        let asked: BTreeSet<_> =
+            secrets.take().iter().map(|seen| seen.body["SecretId"].as_str().unwrap().to_owned()).collect();
+        let may_read = may_read.iter().map(|parameter| match parameter.as_str() {
+            "SpacesSecretArn" => SPACES.to_owned(),
+            "JwtSecretArn" => TOKENS.to_owned(),
+            other => panic!("{name}: {other}"),
+        });
+        assert_eq!(asked, may_read.collect(), "{name}");
+        assert!(!function.log().contains("not properly configured"), "{name}: {}", function.log());
+    }
 }
 
 #[tokio::test]

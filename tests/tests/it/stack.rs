@@ -7,7 +7,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use shared::app::App;
-use shared::config::DEVELOPMENT_JWT_SECRET;
+use shared::config::{DEVELOPMENT_JWT_SECRET, Needs};
 use shared::http::{Answer, Call, Endpoint, Handling, Route};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -160,7 +160,7 @@ async fn headers_that_are_not_ascii_are_no_reason_not_to_answer() {
 
 fn endpoint(handler: for<'a> fn(&'a App, Call) -> Handling<'a>) -> Endpoint {
     let routes = Box::leak(Box::new([Route { method: Method::GET, path: "", handler }]));
-    Endpoint { name: "test", routes }
+    Endpoint { name: "test", needs: Needs::ALL, routes }
 }
 
 fn panics(_: &App, _: Call) -> Handling<'_> {

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::KeySchemaElement;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value, json};
 use shared::app::connection_pool;
-use shared::config::{Config, SECRETS};
+use shared::config::{Config, Needs, SECRETS};
 
 use crate::world::{World, endpoints};
 
@@ -131,6 +131,32 @@ fn sorted(items: &Value) -> Vec<String> {
     items
 }
 
+/// Of each function the parameters of the secrets that its role may read.
+pub fn secrets_by_function() -> BTreeMap<String, BTreeSet<String>> {
+    let template = template();
+    let functions = resources(&template, "AWS::Serverless::Function");
+    let secrets = functions.values().map(|function| {
+        let role = function["Role"]["Fn::GetAtt"].as_str().and_then(|role| role.split('.').next()).unwrap();
+        let policies = &template["Resources"][role]["Properties"]["Policies"];
+        let statements = policies
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap());
+        let secrets = statements
+            .filter(|statement| statement["Action"] == "secretsmanager:GetSecretValue")
+            .flat_map(|statement| match &statement["Resource"] {
+                Value::Array(several) => several.clone(),
+                one => vec![one.clone()],
+            })
+            .map(|parameter| parameter["Ref"].as_str().unwrap().to_owned());
+        let name =
+            function["CodeUri"].as_str().and_then(|folder| folder.trim_end_matches('/').rsplit('/').next());
+        (name.unwrap().to_owned(), secrets.collect())
+    });
+    secrets.collect()
+}
+
 #[test]
 fn its_tables_are_kept_and_guarded() {
     let template = template();
@@ -161,8 +187,8 @@ async fn it_sets_only_variables_that_are_read() {
         asked.borrow_mut().insert(name.to_owned());
         DECIDE.iter().find(|(decides, _)| *decides == name).map(|(_, value)| (*value).to_owned())
     };
-    Config::read(&variable).unwrap_err();
-    Config::load(&variable, connection_pool()).await.unwrap_err();
+    Config::read(Needs::ALL, &variable).unwrap_err();
+    Config::load(Needs::ALL, &variable, connection_pool()).await.unwrap_err();
     let read = asked.into_inner();
 
     let template = template();

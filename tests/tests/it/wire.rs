@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use shared::config::SpacesConfig;
+use shared::config::{SpacesConfig, SpacesKey};
 use shared::secret::Secret;
 
 use crate::proxy::{Fault, Seen};
@@ -208,8 +208,10 @@ async fn at_spaces_the_bucket_stands_in_the_hosts_name() {
         endpoint: "https://nyc3.digitaloceanspaces.com".into(),
         region: "nyc3".into(),
         bucket: "fusonems".into(),
-        access_key: Secret::new("DO00EXAMPLE".into()),
-        secret_key: Secret::new("the-spaces-secret".into()),
+        key: Some(SpacesKey {
+            access: Secret::new("DO00EXAMPLE".into()),
+            secret: Secret::new("the-spaces-secret".into()),
+        }),
     };
     // Signing asks the bucket nothing, so it works without one.
     let api = world.serve(&config).await;

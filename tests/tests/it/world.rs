@@ -332,7 +332,8 @@ pub fn line(entry: &Body) -> String {
 
 impl Behind {
     fn new(config: &Config) -> Self {
-        let (key, secret) = (config.spaces.access_key.expose(), config.spaces.secret_key.expose());
+        // The stack has one key for both.
+        let (key, secret) = (config.tables.access_key_id.expose(), config.tables.secret_access_key.expose());
         let s3 = aws_sdk_s3::Config::builder()
             .behavior_version(aws_sdk_s3::config::BehaviorVersion::v2026_01_12())
             .region(aws_sdk_s3::config::Region::new("us-east-1"))

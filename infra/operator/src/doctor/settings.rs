@@ -5,7 +5,7 @@ use std::time::Duration;
 use shared::app::connection_pool;
 use shared::auth::Policies;
 use shared::clock::Deadline;
-use shared::config::{Config, LoadError, SigningConfig};
+use shared::config::{Config, LoadError, Needs, SigningConfig};
 use shared::kms::KmsKey;
 use shared::sealed::Signer;
 
@@ -19,7 +19,7 @@ const SIGNING_LIMIT: Duration = Duration::from_secs(15);
 
 /// None: a function would not get as far as its stores.
 pub(super) async fn examine(variables: Variables<'_>, report: &mut Report) -> Option<Stores> {
-    let config = match Config::load(variables, connection_pool()).await {
+    let config = match Config::load(Needs::ALL, variables, connection_pool()).await {
         Ok(config) => config,
         Err(LoadError::Unavailable(text)) => {
             let remedy = "Check the ARN, and that this role may secretsmanager:GetSecretValue.";

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{
 };
 use operator::Stores;
 use operator::provision::Plan;
-use shared::config::Config;
+use shared::config::{Config, Needs};
 
 use crate::proxy::Fate;
 use crate::setup::{ORIGIN, Setup};
@@ -22,7 +22,7 @@ async fn what_is_missing_is_made_once() {
     let mut setup = Setup::good().await;
     setup.set("FILE_RECORDS_TABLE", "other_records");
     setup.set("STORAGE_AUDIT_LOGS_TABLE", "other_logs");
-    let stores = Stores::new(Config::read(&|name| setup.variables.get(name).cloned()).unwrap());
+    let stores = Stores::new(Config::read(Needs::ALL, &|name| setup.variables.get(name).cloned()).unwrap());
     let first = plan(&setup, &stores).await;
     let text = first.to_string();
     // The local stack sets up what it needs, and no more.
@@ -65,7 +65,7 @@ async fn bare(setup: &Setup, table: &str) {
 #[tokio::test]
 async fn what_is_added_to_a_table_keeps_its_rows() {
     let setup = Setup::good().await;
-    let stores = Stores::new(Config::read(&|name| setup.variables.get(name).cloned()).unwrap());
+    let stores = Stores::new(Config::read(Needs::ALL, &|name| setup.variables.get(name).cloned()).unwrap());
     for table in ["storage_state", "file_records"] {
         bare(&setup, table).await;
     }
@@ -93,7 +93,7 @@ async fn what_cannot_be_changed_is_refused_and_left() {
     let mut setup = Setup::good().await;
     // It has a sort key, which the state's table has not.
     setup.set("STORAGE_STATE_TABLE", "storage_audit_state");
-    let stores = Stores::new(Config::read(&|name| setup.variables.get(name).cloned()).unwrap());
+    let stores = Stores::new(Config::read(Needs::ALL, &|name| setup.variables.get(name).cloned()).unwrap());
     let plan = plan(&setup, &stores).await;
     assert!(!plan.is_possible());
     let line = "! table storage_audit_state: has another key: a table's key cannot be changed";
@@ -115,7 +115,7 @@ fn cors_rule(origin: &str, methods: &[&str], exposed: &str) -> String {
 async fn the_first_rule_that_has_a_pages_origin_allows_everything() {
     const ETAG: &str = "<ExposeHeader>ETag</ExposeHeader>";
     let setup = Setup::good().await;
-    let stores = Stores::new(Config::read(&|name| setup.variables.get(name).cloned()).unwrap());
+    let stores = Stores::new(Config::read(Needs::ALL, &|name| setup.variables.get(name).cloned()).unwrap());
     // What the embedded bucket has not: rules that can be set.
     let rules = Arc::new(Mutex::new(String::new()));
     let kept = rules.clone();

@@ -3,7 +3,7 @@
 use aws_smithy_http_client::Builder;
 
 use super::*;
-use crate::config::SpacesConfig;
+use crate::config::{SpacesConfig, SpacesKey};
 use crate::secret::Secret;
 
 fn spaces() -> Spaces {
@@ -12,8 +12,7 @@ fn spaces() -> Spaces {
         endpoint: "https://nyc3.digitaloceanspaces.com".into(),
         region: "nyc3".into(),
         bucket: "fusonems".into(),
-        access_key: secret("DO00EXAMPLE"),
-        secret_key: secret("the-spaces-secret"),
+        key: Some(SpacesKey { access: secret("DO00EXAMPLE"), secret: secret("the-spaces-secret") }),
     };
     // Signing asks nobody.
     Spaces::new(&config, Builder::new().build_http())
