@@ -21,7 +21,8 @@ DOCUMENT = {"org_id": "org-123", "system": "epcr", "object_type": "document", "o
 
 
 class Work:
-    def __init__(self, addresses):
+    def __init__(self, addresses, receipt_bytes=0):
+        self.receipt_bytes = receipt_bytes
         self.api = urlsplit(addresses["api"])
         identity = ["--org", "org-123", "--user", "1", "--role", "admin", "--expires-in", "36000"]
         self.token = cargo("run", "--quiet", "--locked", "--", "token", *identity).strip()
@@ -43,7 +44,7 @@ class Work:
         if name == "upload":
             return "POST", "/", "", *form("reportlab.pdf", DOCUMENT)
         if name == "receipt-upload":
-            return "POST", "/", "", *form("pillow.jpg", RECEIPT)
+            return "POST", "/", "", *form("pillow.jpg", RECEIPT, self.receipt_bytes)
         if name == "app-zip-upload":
             return "POST", "/", "", *form("info-zip.zip", RECEIPT)
         if name == "uploads":
@@ -78,14 +79,14 @@ class Work:
         return json.loads(answer)
 
 
-def form(name, fields):
-    """A body of multipart/form-data, and its type."""
+def form(name, fields, at_least=0):
+    """A body of multipart/form-data, and its type. A file that is too small gets something behind its end."""
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'
         for field, value in fields.items()
     ]
     file = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
-    body = "".join(parts).encode() + file.encode() + (FILES / name).read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode()
+    body = "".join(parts).encode() + file.encode() + (FILES / name).read_bytes().ljust(at_least, b"\xa5") + f"\r\n--{BOUNDARY}--\r\n".encode()
     return body, f"multipart/form-data; boundary={BOUNDARY}"
 
 
