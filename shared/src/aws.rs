@@ -54,7 +54,11 @@ where
                 let (code, status) =
                     (service.err().code().unwrap_or("unknown"), service.raw().status().as_u16());
                 let text = format!("{code} (status {status})");
-                if status < 500 && code != "ThrottlingException" {
+                // Too slow, too often, with a token that is just being renewed: a reason that passes.
+                let passes = status >= 500
+                    || matches!(status, 408 | 429)
+                    || matches!(code, "ThrottlingException" | "ExpiredTokenException" | "ExpiredToken");
+                if !passes {
                     return Err(CallError::Refused(text));
                 }
                 text

@@ -21,6 +21,11 @@ pub use audit::{ArchiveConfig, AuditConfig, KmsConfig, SigningConfig};
 /// The secret that `cargo run` signs tokens with. Known to everybody, hence refused by every deployed function.
 pub const DEVELOPMENT_JWT_SECRET: &str = "development-only-secret-never-deploy-this";
 
+/// The secret of tokens, and the key that signs, on an emulator of AWS (`infra/localstack/environment`). Known to everybody, hence refused
+/// where the store is not on this machine.
+const EMULATOR_SECRETS: [&str; 2] =
+    ["emulator-only-secret-never-deploy-this", "bG9jYWwtc3RhY2stb25seS1uZXZlci1kZXBsb3ktbWU="];
+
 /// The secrets that a function works with. Others it does not read, wherever its environment has them or names them, so that its role
 /// need not be allowed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,17 +34,27 @@ pub struct Needs {
     pub spaces: bool,
     /// The secret of the callers' tokens.
     pub tokens: bool,
+    /// The key that signs the log's checkpoints.
+    pub signing: bool,
 }
 
 impl Needs {
-    /// An endpoint's that reads or writes bytes.
-    pub const ALL: Self = Self { spaces: true, tokens: true };
-    /// An endpoint's that reads what is recorded.
-    pub const TOKENS: Self = Self { spaces: false, tokens: true };
-    /// A task's that reads or writes bytes: nobody calls it.
-    pub const SPACES: Self = Self { spaces: true, tokens: false };
-    /// A task's.
-    pub const NONE: Self = Self { spaces: false, tokens: false };
+    /// Of no function: an operator's tool looks at all of them.
+    pub const ALL: Self = Self { spaces: true, tokens: true, signing: true };
+    /// An endpoint's: its callers have tokens.
+    pub const ENDPOINT: Self = Self { spaces: false, tokens: true, signing: false };
+    /// A task's: nobody calls it.
+    pub const TASK: Self = Self { spaces: false, tokens: false, signing: false };
+    /// The key of the Space, too.
+    #[must_use]
+    pub const fn and_spaces(self) -> Self {
+        Self { spaces: true, ..self }
+    }
+    /// The key that signs, too.
+    #[must_use]
+    pub const fn and_signing(self) -> Self {
+        Self { signing: true, ..self }
+    }
 }
 
 /// Everything a function needs to know.
@@ -231,9 +246,26 @@ impl Config {
             tables: TablesConfig::read(&mut vars),
             tokens: needs.tokens.then(|| TokenConfig::read(&mut vars)),
             policies: vars.policies(),
-            audit: AuditConfig::read(&mut vars),
+            audit: AuditConfig::read(needs, &mut vars),
         };
+        config.refuse_published(&mut vars);
         if vars.errors.is_empty() { Ok(config) } else { Err(ConfigError(vars.errors)) }
+    }
+
+    fn refuse_published(&self, vars: &mut Variables<'_>) {
+        if self.spaces.is_loopback() {
+            return;
+        }
+        let tokens = self.tokens.as_ref().map(|tokens| ("JWT_SECRET", &tokens.secret));
+        let signing = match self.audit.as_ref().and_then(|audit| audit.signing.as_ref()) {
+            Some(SigningConfig::Seed(seed)) => Some(("AUDIT_SIGNING_KEY", seed)),
+            _ => None,
+        };
+        for (name, secret) in [tokens, signing].into_iter().flatten() {
+            if EMULATOR_SECRETS.contains(&secret.expose()) {
+                vars.wrong(name, "is the one for emulators, which everybody knows");
+            }
+        }
     }
 }
 

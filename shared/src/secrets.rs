@@ -114,6 +114,10 @@ async fn text(
         CallError::Unavailable(text) => {
             SecretError::Unavailable(format!("Secrets Manager is not available: {text}"))
         }
+        // What a new role may do takes a while to be known everywhere.
+        CallError::Refused(text) if text.starts_with("AccessDenied") => {
+            SecretError::Unavailable(format!("Secrets Manager refuses this role: {text}"))
+        }
         CallError::Refused(text) => SecretError::Wrong(format!("names a secret that cannot be read: {text}")),
     })?;
     secret.secret_string.ok_or_else(|| SecretError::Wrong("names a secret that is no text".into()))

@@ -17,7 +17,7 @@ use shared::http::{Call, Endpoint, Handling, Route};
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "audit-logs",
-    needs: Needs::ALL,
+    needs: Needs::ENDPOINT.and_spaces(),
     routes: &[
         get("", |app, call| Box::pin(search::handle(app, call))),
         get("checkpoint", |app, call| Box::pin(proof::checkpoint(app, call))),

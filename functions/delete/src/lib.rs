@@ -16,7 +16,7 @@ use shared::problem::Problem;
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "delete",
-    needs: Needs::ALL,
+    needs: Needs::ENDPOINT.and_spaces(),
     routes: &[Route { method: Method::DELETE, path: "", handler: |app, call| Box::pin(handle(app, call)) }],
 };
 

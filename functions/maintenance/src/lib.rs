@@ -15,8 +15,11 @@ use shared::maintenance::{Maintenance, Options};
 const COMPARE_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
 /// The task.
-pub const TASK: Task =
-    Task { name: "maintenance", needs: Needs::SPACES, run: |app, _, deadline| Box::pin(run(app, deadline)) };
+pub const TASK: Task = Task {
+    name: "maintenance",
+    needs: Needs::TASK.and_spaces(),
+    run: |app, _, deadline| Box::pin(run(app, deadline)),
+};
 
 async fn run(app: &App, deadline: Deadline) -> Result<Value, String> {
     let options = Options { dry_run: false, compare_every: COMPARE_EVERY };

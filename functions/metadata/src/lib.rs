@@ -17,7 +17,7 @@ use shared::record::Record;
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "metadata",
-    needs: Needs::TOKENS,
+    needs: Needs::ENDPOINT,
     routes: &[Route {
         method: Method::GET,
         path: "{file_path+}",

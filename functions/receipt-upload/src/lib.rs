@@ -10,7 +10,7 @@ use shared::problem::Problem;
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "receipt-upload",
-    needs: Needs::ALL,
+    needs: Needs::ENDPOINT.and_spaces(),
     routes: &[Route { method: Method::POST, path: "", handler: |app, call| Box::pin(handle(app, call)) }],
 };
 

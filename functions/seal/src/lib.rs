@@ -15,7 +15,7 @@ use shared::seal::{RowChange, SealError, Sealer};
 /// The task.
 pub const TASK: Task = Task {
     name: "seal",
-    needs: Needs::NONE,
+    needs: Needs::TASK.and_signing(),
     run: |app, event, deadline| {
         Box::pin(async move { run(app, event, deadline).await.map_err(|error| error.to_string()) })
     },

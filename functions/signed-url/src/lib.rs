@@ -22,7 +22,7 @@ const LIFE_SECONDS: std::ops::RangeInclusive<u32> = 60..=900;
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "signed-url",
-    needs: Needs::ALL,
+    needs: Needs::ENDPOINT.and_spaces(),
     routes: &[Route { method: Method::POST, path: "", handler: |app, call| Box::pin(handle(app, call)) }],
 };
 

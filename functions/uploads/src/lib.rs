@@ -11,7 +11,7 @@ use shared::http::{Endpoint, Route};
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint {
     name: "uploads",
-    needs: Needs::ALL,
+    needs: Needs::ENDPOINT.and_spaces(),
     routes: &[
         Route { method: Method::POST, path: "", handler: |app, call| Box::pin(session::create(app, call)) },
         Route { method: Method::GET, path: "{id}", handler: |app, call| Box::pin(session::show(app, call)) },

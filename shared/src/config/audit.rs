@@ -1,5 +1,6 @@
 //! The sealed log's part of the configuration.
 
+use super::Needs;
 use super::variables::{Variables, at_loopback};
 use crate::secret::Secret;
 
@@ -10,7 +11,8 @@ pub struct AuditConfig {
     pub origin: String,
     /// Where tiles and checkpoints are kept.
     pub archive: ArchiveConfig,
-    /// What signs checkpoints: one of `AUDIT_SIGNING_KEY`, `AUDIT_SIGNING_KEY_FILE`, `AUDIT_SIGNING_KMS_KEY`. Only the sealer has it.
+    /// What signs checkpoints: one of `AUDIT_SIGNING_KEY`, `AUDIT_SIGNING_KEY_FILE`, `AUDIT_SIGNING_KMS_KEY`.
+    /// None for a function that does not need it.
     pub signing: Option<SigningConfig>,
 }
 
@@ -60,13 +62,15 @@ pub struct KmsConfig {
 }
 
 impl AuditConfig {
-    pub(super) fn read(vars: &mut Variables<'_>) -> Option<Self> {
+    pub(super) fn read(needs: Needs, vars: &mut Variables<'_>) -> Option<Self> {
         let origin = vars.optional("AUDIT_ORIGIN")?;
         // It becomes the name of a key in a signed note (C2SP signed-note).
         if origin.chars().any(|c| c.is_whitespace() || c == '+') || origin.ends_with('/') {
             vars.wrong("AUDIT_ORIGIN", "has white space or a plus in it, or ends with a slash");
         }
-        Some(Self { origin, archive: ArchiveConfig::read(vars), signing: SigningConfig::read(vars) })
+        let archive = ArchiveConfig::read(vars);
+        let signing = if needs.signing { SigningConfig::read(vars) } else { None };
+        Some(Self { origin, archive, signing })
     }
 }
 

@@ -53,12 +53,50 @@ fn what_is_wrong_is_named_by_its_variable_and_never_by_its_value() {
         ("JWT_SECRET", "", "is not set"),
         ("JWT_SECRET", "tiny-secret", "shorter than 32 bytes"),
         ("JWT_SECRET", DEVELOPMENT_JWT_SECRET, "development secret"),
+        ("JWT_SECRET", EMULATOR_SECRETS[0], "the one for emulators"),
         ("STORAGE_POLICIES", "/no/such/file.cedar", "cannot be read"),
     ];
     for (name, value, expected) in table {
         let error = read(&[(name, value)]).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains(expected), "{name}={value}: {error}");
         assert!(value.is_empty() || !error.contains(value), "{name}: the value is told: {error}");
+    }
+}
+
+#[test]
+fn the_key_for_emulators_signs_no_other_log() {
+    let audit = [
+        ("AUDIT_ORIGIN", "audit.example.com"),
+        ("AUDIT_ARCHIVE_BUCKET", "archive"),
+        ("AUDIT_SIGNING_KEY", EMULATOR_SECRETS[1]),
+    ];
+    let error = read(&audit).unwrap_err().to_string();
+    assert_eq!(error, "AUDIT_SIGNING_KEY is the one for emulators, which everybody knows");
+    let emulated = [&audit[..], &[("SPACES_ENDPOINT", "http://127.0.0.1:4566")]].concat();
+    read(&emulated).unwrap();
+}
+
+#[test]
+fn what_a_function_does_not_need_is_not_read() {
+    let find = |name: &str| {
+        let audit = [("AUDIT_ORIGIN", "audit.example.com"), ("AUDIT_ARCHIVE_BUCKET", "archive")];
+        let all = GOOD.iter().chain(&audit).chain(&[("AUDIT_SIGNING_KEY", "a seed")]);
+        all.into_iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    };
+    let read = |needs: Needs| {
+        let needed = |name: &str| match name {
+            "SPACES_ACCESS_KEY" | "SPACES_SECRET_KEY" if !needs.spaces => panic!("{name} for {needs:?}"),
+            "JWT_SECRET" if !needs.tokens => panic!("{name} for {needs:?}"),
+            "AUDIT_SIGNING_KEY" if !needs.signing => panic!("{name} for {needs:?}"),
+            name => find(name),
+        };
+        Config::read(needs, &needed).unwrap()
+    };
+    for needs in [Needs::ENDPOINT, Needs::TASK, Needs::TASK.and_signing(), Needs::ENDPOINT.and_spaces()] {
+        let config = read(needs);
+        assert_eq!(config.spaces.key.is_some(), needs.spaces, "{needs:?}");
+        assert_eq!(config.tokens.is_some(), needs.tokens, "{needs:?}");
+        assert_eq!(config.audit.unwrap().signing.is_some(), needs.signing, "{needs:?}");
     }
 }
 

@@ -44,6 +44,7 @@ impl<'a> Variables<'a> {
         let is_needed = |name: &&str| match *name {
             "SPACES_ACCESS_KEY" | "SPACES_SECRET_KEY" => needs.spaces,
             "JWT_SECRET" => needs.tokens,
+            "AUDIT_SIGNING_KEY" => needs.signing,
             _ => true,
         };
         for name in SECRETS.into_iter().filter(is_needed) {

@@ -228,12 +228,12 @@ mod tests {
         }
         const METADATA: Endpoint = Endpoint {
             name: "metadata",
-            needs: Needs::TOKENS,
+            needs: Needs::ENDPOINT,
             routes: &[route(Method::GET, "{file_path+}")],
         };
         const UPLOADS: Endpoint = Endpoint {
             name: "uploads",
-            needs: Needs::ALL,
+            needs: Needs::ENDPOINT,
             routes: &[
                 route(Method::POST, ""),
                 route(Method::GET, "{id}"),
@@ -243,7 +243,7 @@ mod tests {
         };
         const LOGS: Endpoint = Endpoint {
             name: "audit-logs",
-            needs: Needs::ALL,
+            needs: Needs::ENDPOINT,
             routes: &[
                 route(Method::POST, "exports"),
                 route(Method::GET, "exports/{id}"),

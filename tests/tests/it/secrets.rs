@@ -13,6 +13,7 @@ use crate::world::World;
 
 const SPACES: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:storage/spaces-AbCdEf";
 const TOKENS: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:storage/jwt-GhIjKl";
+const SIGNING: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:storage/signing-MnOpQr";
 
 fn secret(text: &str) -> Fault {
     Fault::Answer(200, json!({ "ARN": "arn", "Name": "name", "SecretString": text }))
@@ -32,6 +33,8 @@ fn named(world: &World, secrets: &Proxy) -> Vec<(&'static str, String)> {
         ("SPACES_ACCESS_KEY_ARN", format!("{SPACES}:access_key::")),
         ("SPACES_SECRET_KEY_ARN", format!("{SPACES}:secret_key::")),
         ("JWT_SECRET_ARN", TOKENS.into()),
+        // Of the sealer alone.
+        ("AUDIT_SIGNING_KEY_ARN", SIGNING.into()),
     ]);
     environment
 }
@@ -39,7 +42,8 @@ fn named(world: &World, secrets: &Proxy) -> Vec<(&'static str, String)> {
 /// Answers by the secret that is asked for, as Secrets Manager does.
 fn keeps(secrets: &Proxy) {
     let spaces = json!({ "access_key": "local", "secret_key": "localsecret" }).to_string();
-    for (arn, text) in [(SPACES, spaces.as_str()), (TOKENS, SECRET)] {
+    let seed = data_encoding::BASE64.encode(&[7; 32]);
+    for (arn, text) in [(SPACES, spaces.as_str()), (TOKENS, SECRET), (SIGNING, &seed)] {
         secrets.fail_if(move |seen| seen.body["SecretId"] == arn, 0, usize::MAX, secret(text));
     }
     secrets.fail("GetSecretValue", 0, usize::MAX, error(400, "ResourceNotFoundException"));
@@ -78,12 +82,14 @@ async fn a_function_asks_for_no_secret_that_its_role_may_not_read() {
         function.result(&recorded("function-url-post-base64", "member").to_string()).await;
         let asked: BTreeSet<_> =
             secrets.take().iter().map(|seen| seen.body["SecretId"].as_str().unwrap().to_owned()).collect();
+        // The template's sealer signs with KMS; one without asks for its key.
+        let signing = (name == "seal").then(|| SIGNING.to_owned());
         let may_read = may_read.iter().map(|parameter| match parameter.as_str() {
             "SpacesSecretArn" => SPACES.to_owned(),
             "JwtSecretArn" => TOKENS.to_owned(),
             other => panic!("{name}: {other}"),
         });
-        assert_eq!(asked, may_read.collect(), "{name}");
+        assert_eq!(asked, may_read.chain(signing).collect(), "{name}");
         assert!(!function.log().contains("not properly configured"), "{name}: {}", function.log());
     }
 }
@@ -132,9 +138,16 @@ async fn a_function_whose_secrets_cannot_be_read_now_starts_the_next_time() {
     upload.invoke(recorded("function-url-post-base64", "member")).await;
     assert_eq!(world.objects().await.len(), 1, "{}", upload.log());
 
-    let secrets = Proxy::start(world.stack.dynamodb).await;
-    secrets.fail("GetSecretValue", 0, usize::MAX, error(500, "InternalServiceError"));
-    let (status, log) = Function::start("upload", &named(&world, &secrets)).await.ended().await;
-    assert!(!status.success());
-    assert!(log.contains("Secrets Manager is not available"), "{log}");
+    for (fault, expected) in [
+        (error(500, "InternalServiceError"), "Secrets Manager is not available"),
+        (error(429, "TooManyRequestsException"), "Secrets Manager is not available"),
+        // What a new role may do takes a while to be known everywhere.
+        (error(400, "AccessDeniedException"), "Secrets Manager refuses this role"),
+    ] {
+        let secrets = Proxy::start(world.stack.dynamodb).await;
+        secrets.fail("GetSecretValue", 0, usize::MAX, fault);
+        let (status, log) = Function::start("upload", &named(&world, &secrets)).await.ended().await;
+        assert!(!status.success());
+        assert!(log.contains(expected), "{log}");
+    }
 }

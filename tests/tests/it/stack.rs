@@ -160,7 +160,7 @@ async fn headers_that_are_not_ascii_are_no_reason_not_to_answer() {
 
 fn endpoint(handler: for<'a> fn(&'a App, Call) -> Handling<'a>) -> Endpoint {
     let routes = Box::leak(Box::new([Route { method: Method::GET, path: "", handler }]));
-    Endpoint { name: "test", needs: Needs::ALL, routes }
+    Endpoint { name: "test", needs: Needs::ENDPOINT, routes }
 }
 
 fn panics(_: &App, _: Call) -> Handling<'_> {
