@@ -55,10 +55,11 @@ def publish(namespace, data):
 
 def total(metric):
     """What a metric adds up to, with its dimensions."""
-    query = {"Metric": {key: metric[key] for key in ("Namespace", "MetricName", "Dimensions") if key in metric}, "Period": 60, "Stat": "Sum"}
+    metric = {key: metric[key] for key in ("Namespace", "MetricName", "Dimensions") if key in metric}
+    query = {"Id": "total", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}}
     now = datetime.now(UTC)
     answer = CLOUDWATCH.get_metric_data(
-        MetricDataQueries=[{"Id": "metric", "MetricStat": query}], StartTime=now - timedelta(days=1), EndTime=now + timedelta(minutes=1)
+        MetricDataQueries=[query], StartTime=now - timedelta(days=1), EndTime=now + timedelta(minutes=1)
     )
     return sum(answer["MetricDataResults"][0]["Values"])
 
@@ -103,43 +104,42 @@ def throttle(function, times):
 
 
 def background():
-    """Both are well, or well again. Of what was late for one call's log the emulator puts into the next one's."""
+    """Both are well, or well again. What came too late for a call's log, the emulator puts into the next one's."""
     for function in ("maintenance", "seal"):
         answer = invoke(f"{stack.NAME}-{function}")
         if "FunctionError" in answer:
             sys.exit(f"alarms: {function}: {answer['Payload'].read()}")
 
 
-def expect(fires, *names):
-    for name in names:
-        if (name in firing()) != fires:
-            sys.exit(f"alarms: {name} {'does not fire' if fires else 'fires'}")
+def expect(fires, name):
+    if (name in firing()) != fires:
+        sys.exit(f"alarms: {name} {'does not fire' if fires else 'fires'}")
 
 
 def of_the_service(alarm):
     """Gives an alarm on what a function measures the last value that is quiet, and the first one that is not."""
-    percentile = "ExtendedStatistic" in alarm
-    put = lambda value: publish(OWN, [{"MetricName": alarm["MetricName"], "Values": [value], "Counts": [10000 if percentile else 1]}])
     quiet = alarm["Threshold"] - (alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold")
-    added = total(alarm) if alarm.get("Statistic") == "Sum" else None
-    put(quiet if added is None else quiet - added)
-    expect(False, name_of(alarm))
-    put(quiet + 1 if added is None else 1)
-    expect(True, name_of(alarm))
+    values = [quiet - total(alarm), 1] if alarm.get("Statistic") == "Sum" else [quiet, quiet + 1]
+    # Enough for a percentile to be that of these.
+    times = 10000 if "ExtendedStatistic" in alarm else 1
+    for fires, value in enumerate(values):
+        publish(OWN, [{"MetricName": alarm["MetricName"], "Values": [value], "Counts": [times]}])
+        expect(bool(fires), name_of(alarm))
 
 
 def of_aws(alarm):
-    """Provokes what AWS measures of a function as often as it takes."""
-    times, [dimension] = alarm["Threshold"], alarm["Dimensions"]
+    """Provokes what AWS measures of the function that the alarm is named after, as often as it takes."""
+    [function] = (name for name in MISSING if name_of(alarm).lower().startswith(name.removeprefix(f"{stack.NAME}-")))
+    times = alarm["Threshold"]
     if total(alarm) != 0:
         sys.exit(f"alarms: {name_of(alarm)} has a reason before there is one")
     if alarm["MetricName"] == "Errors":
-        fail(dimension["Value"], times)
+        fail(function, times)
     else:
-        throttle(dimension["Value"], times)
+        throttle(function, times)
     background()
     if total(alarm) < times:
-        sys.exit(f"alarms: {name_of(alarm)} watches what nobody measures: {dimension}")
+        sys.exit(f"alarms: {name_of(alarm)} does not watch {function}")
     publish(OWN, [{"MetricName": "Requests", "Value": 1}])
     expect(True, name_of(alarm))
 
@@ -185,11 +185,13 @@ def main():
     if (names := told()) != fired:
         sys.exit(f"alarms: fired {sorted(fired)}, and told was of {sorted(names)}")
 
-    errors = stack.resolved(stack.template()["Resources"]["FunctionErrorsAlarm"]["Properties"])["Metrics"]
-    for metric in (query["MetricStat"]["Metric"] for query in errors if "MetricStat" in query):
-        fail(metric["Dimensions"][0]["Value"], 1)
-        if total(metric) != 1:
-            sys.exit(f"alarms: FunctionErrors watches what nobody measures: {metric}")
+    endpoints = [properties["TargetFunctionArn"] for _, _, properties in stack.resources("AWS::Lambda::Url")]
+    for function in endpoints:
+        fail(function, 1)
+    queries = stack.resolved(stack.template()["Resources"]["FunctionErrorsAlarm"]["Properties"])["Metrics"]
+    metrics = [query["MetricStat"]["Metric"] for query in queries if "MetricStat" in query]
+    if {metric["Dimensions"][0]["Value"]: total(metric) for metric in metrics} != dict.fromkeys(endpoints, 1):
+        sys.exit("alarms: FunctionErrors does not watch each endpoint")
 
     every = {name.removesuffix("Alarm") for name, it in stack.template()["Resources"].items() if it["Type"] == "AWS::CloudWatch::Alarm"}
     if fired != every - NOT_FIRED.keys() or not NOT_FIRED.keys() <= every:
