@@ -33,7 +33,7 @@ NOT_FIRED = {
 }
 # What a function cannot work without, or, if it is an endpoint, not even start.
 MISSING = {f"{stack.NAME}-maintenance": {"SPACES_BUCKET": ""}, f"{stack.NAME}-seal": {"AUDIT_ORIGIN": ""}}
-NO_SECRET = {"JWT_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:000000000000:secret:gone"}
+NO_SECRET = {"JWT_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:000000000000:secret:gone-AbCdEf"}
 CLOUDWATCH = stack.client("cloudwatch")
 # Nothing is tried again: a throttled call is what is wanted.
 LAMBDA = boto3.client("lambda", config=Config(retries={"total_max_attempts": 1}))
