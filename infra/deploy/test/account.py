@@ -1,5 +1,5 @@
-"""Prepares the emulated account as `infra/deploy/README.md` says: the deploy role, secrets, the bucket for the code, and the bucket
-that stands for the Space, with a key that may use this bucket alone. Prints the parameters of the stack.
+"""Prepares the emulated account as `infra/deploy/README.md` says: the deploy role, secrets, the bucket for the code, the bucket that
+stands for the Space, with a key that may use this bucket alone, and who is told of alarms: a queue. Prints the parameters of the stack.
 
     account.py ENDPOINT ENDPOINT_OF_THE_FUNCTIONS JWT_SECRET
 """
@@ -7,7 +7,7 @@ that stands for the Space, with a key that may use this bucket alone. Prints the
 import json
 import sys
 
-from stack import account, client
+from stack import REGION, account, client
 
 ENDPOINT = sys.argv[1]
 FILES = "arn:aws:s3:::files"
@@ -33,6 +33,12 @@ def main():
     iam.put_user_policy(UserName="spaces", PolicyName="files", PolicyDocument=rights)
     key = iam.create_access_key(UserName="spaces")["AccessKey"]
 
+    topic = client("sns").create_topic(Name="storage-alarms")["TopicArn"]
+    queue = f"arn:aws:sqs:{REGION}:{account()}:alarms"
+    told = policy({"Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": queue})
+    client("sqs").create_queue(QueueName="alarms", Attributes={"Policy": told})
+    client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)
+
     spaces = json.dumps({"access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]})
     parameters = {
         "Architecture": "x86_64",
@@ -44,6 +50,7 @@ def main():
         "SpacesSecretArn": secrets.create_secret(Name="storage/spaces", SecretString=spaces)["ARN"],
         "JwtSecretArn": secrets.create_secret(Name="storage/jwt", SecretString=sys.argv[3])["ARN"],
         "AuditOrigin": "audit.example.com",
+        "AlarmTopicArn": topic,
         "IdentityProviderOrigins": "https://id.example.com",
         "AwsEndpoint": sys.argv[2],
     }

@@ -75,6 +75,7 @@ def rights(call):
         if call["locked"]:
             yield "s3:PutObjectRetention", f"arn:aws:s3:::{call['path'].lstrip('/')}"
     else:
+        # Which secrets a function reads, tests/tests/it/secrets.rs holds; there is one signing key.
         yield f"{service}:{operation}", "*"
 
 

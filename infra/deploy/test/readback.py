@@ -32,17 +32,26 @@ NOT_DEPLOYED = {
 }
 # The code, what is for people alone, and what takes effect when a key is deleted.
 NOT_COMPARED = {"Code", "Description", "Tags", "PendingWindowInDays"}
+# Who may do what: nothing more may be there than is wanted.
+EXACT = {"AssumeRolePolicyDocument", "KeyPolicy", "ManagedPolicyArns", "Policies", "PolicyDocument", "ResourcePolicy"}
 
 
-def agrees(wanted, found):
-    """Whether what is wanted was found; more may be there, as what AWS fills in."""
+def agrees(wanted, found, exact):
+    """Whether what is wanted was found. Unless it is to be exact, a mapping may have more, as what AWS fills in."""
     if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(agrees(value, found.get(name)) for name, value in wanted.items())
+        if not isinstance(found, dict) or (exact and wanted.keys() != found.keys()):
+            return False
+        return all(agrees(value, found.get(name), exact) for name, value in wanted.items())
     if isinstance(wanted, list):
-        found = found if isinstance(found, list) else [found]
-        return len(wanted) == len(found) and all(any(agrees(item, other) for other in found) for item in wanted)
+        left = list(found) if isinstance(found, list) else [found]
+        for item in wanted:
+            same = next((other for other in left if agrees(item, other, exact)), None)
+            if same is None:
+                return False
+            left.remove(same)
+        return not left
     if isinstance(found, list):
-        return len(found) == 1 and agrees(wanted, found[0])
+        return len(found) == 1 and agrees(wanted, found[0], exact)
     if isinstance(found, float):
         return float(wanted) == found
     return str(wanted).lower() == str(found).lower()
@@ -59,7 +68,7 @@ def main():
             if key in NOT_COMPARED:
                 continue
             compared += 1
-            if not agrees(wanted, found.get(key)):
+            if not agrees(wanted, found.get(key), key in EXACT):
                 missing.setdefault(f"{kind} {key}", []).append((name, wanted, found.get(key)))
     for key in sorted(missing.keys() - IGNORED):
         for name, wanted, other in missing[key]:

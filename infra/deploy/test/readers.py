@@ -88,7 +88,9 @@ def permission(_, wanted):
             "InvokedViaFunctionUrl": condition.get("Bool", {}).get("lambda:InvokedViaFunctionUrl"),
             "SourceArn": condition.get("ArnLike", {}).get("AWS:SourceArn"),
         }
-        if all(str(found[name]).lower() == str(value).lower() for name, value in wanted.items()):
+        known = sum(found[name] is not None for name in ("FunctionUrlAuthType", "InvokedViaFunctionUrl", "SourceArn"))
+        exact = all(str(value).lower() == str(wanted.get(name)).lower() for name, value in found.items())
+        if exact and known == sum(len(operator) for operator in condition.values()):
             return found
     return {}
 
@@ -102,9 +104,10 @@ def role(identity, _):
     iam = client("iam")
     attached = iam.list_attached_role_policies(RoleName=identity)["AttachedPolicies"]
     names = iam.list_role_policies(RoleName=identity)["PolicyNames"]
+    policies = [iam.get_role_policy(RoleName=identity, PolicyName=name) for name in names]
     return iam.get_role(RoleName=identity)["Role"] | {
         "ManagedPolicyArns": [policy["PolicyArn"] for policy in attached],
-        "Policies": [iam.get_role_policy(RoleName=identity, PolicyName=name) for name in names],
+        "Policies": [{name: policy[name] for name in ("PolicyName", "PolicyDocument")} for policy in policies],
     }
 
 
