@@ -23,6 +23,7 @@ OWN = f"Storage/{stack.NAME}"
 CALCULATES = "the emulator does not calculate with metrics, and the template has it on AWS alone"
 NOT_FIRED = {
     "FunctionErrors": f"{CALCULATES}; each of its metrics is provoked",
+    "FunctionThrottles": f"{CALCULATES}; each of its metrics is provoked",
     "SealDeadLetters": "the emulator does not measure queues",
     "ServerErrorRate": CALCULATES,
     "SpacesErrorRate": CALCULATES,
@@ -186,12 +187,13 @@ def main():
         sys.exit(f"alarms: fired {sorted(fired)}, and told was of {sorted(names)}")
 
     endpoints = [properties["TargetFunctionArn"] for _, _, properties in stack.resources("AWS::Lambda::Url")]
-    for function in endpoints:
-        fail(function, 1)
-    queries = stack.resolved(stack.template()["Resources"]["FunctionErrorsAlarm"]["Properties"])["Metrics"]
-    metrics = [query["MetricStat"]["Metric"] for query in queries if "MetricStat" in query]
-    if {metric["Dimensions"][0]["Value"]: total(metric) for metric in metrics} != dict.fromkeys(endpoints, 1):
-        sys.exit("alarms: FunctionErrors does not watch each endpoint")
+    for name, provoke in (("FunctionErrors", fail), ("FunctionThrottles", throttle)):
+        for function in endpoints:
+            provoke(function, 1)
+        queries = stack.resolved(stack.template()["Resources"][f"{name}Alarm"]["Properties"])["Metrics"]
+        metrics = [query["MetricStat"]["Metric"] for query in queries if "MetricStat" in query]
+        if {metric["Dimensions"][0]["Value"]: total(metric) for metric in metrics} != dict.fromkeys(endpoints, 1):
+            sys.exit(f"alarms: {name} does not watch each endpoint")
 
     every = {name.removesuffix("Alarm") for name, it in stack.template()["Resources"].items() if it["Type"] == "AWS::CloudWatch::Alarm"}
     if fired != every - NOT_FIRED.keys() or not NOT_FIRED.keys() <= every:

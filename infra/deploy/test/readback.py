@@ -24,6 +24,7 @@ IGNORED = {
 NOT_DEPLOYED = {
     "Dashboard",
     "FunctionErrorsAlarm",
+    "FunctionThrottlesAlarm",
     "ServerErrorRateAlarm",
     "SpacesErrorRateAlarm",
     "StorageNearlyFullAlarm",
