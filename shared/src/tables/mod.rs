@@ -17,6 +17,7 @@ mod failure;
 mod keys;
 mod log;
 mod maintenance;
+mod memory;
 mod merge;
 mod positions;
 mod records;
@@ -43,12 +44,13 @@ pub use counters::{Counted, Unit};
 pub use failure::StoreError;
 pub use keys::SigningKey;
 pub(crate) use maintenance::{FileMark, RecordedFile, SHARDS, Saved};
+pub(crate) use memory::KeyWrite;
 pub use positions::Head;
 pub(crate) use records::ReserveError;
 pub use schema::Definition;
 pub(crate) use sealing::{Lease, Noted};
 pub use search::{Found, Order, Scan};
-pub(crate) use state::{Claim, Held, KeyWrite, OpenError};
+pub(crate) use state::{Claim, Held, OpenError};
 
 /// One attempt of a table call (DESIGN section 8).
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(1);

@@ -1,59 +1,31 @@
-//! `storage_state`: what is neither record nor log. Upload sessions and what they reserve, and what idempotency keys
-//! remember.
+//! `storage_state`: what is neither record nor log. Here: upload sessions and what they reserve.
 //!
 //! Rows: `UPLOAD#{upload_id}` a session; `OPEN#{org}#{sub}` how many of a user's are open; `RESERVED#{org}` the bytes that an
-//! organisation's open sessions may become; `KEY#{hash}` a memory; and `MAINTENANCE`, see `maintenance`. The counters are
-//! raised in the transaction that creates a session and lowered in the one that ends it.
-
-use std::time::Duration;
+//! organisation's open sessions may become; `KEY#{hash}` what an idempotency key remembers, see `memory`; and `MAINTENANCE`, see
+//! `maintenance`. The counters are raised in the transaction that creates a session and lowered in the one that ends it.
 
 use aws_sdk_dynamodb::error::{BuildError, SdkError};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    Delete, Put, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-    Update,
+    Put, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use thiserror::Error;
 use tokio::time::timeout;
-use ulid::Ulid;
 
 use super::commit::{CONDITION_FAILED, Cancelled};
 use super::failure::Attempt;
+use super::memory::KeyWrite;
 use super::positions::integer;
 use super::records::{self, number, repeated, text, within};
 use super::{ATTEMPT_LIMIT, CALL_LIMIT, Names, StoreError, Tables};
 use crate::clock::{self, Deadline};
-use crate::idempotency::{Key, MEMORY, Memory, Seed};
 use crate::record::Record;
 use crate::retry::Tries;
 use crate::session::{MAX_OPEN_PER_USER, MAX_RESERVED_BYTES, Session, SessionState};
 use crate::unique;
-
-/// What happens to the memory under an idempotency key, in the transaction of an operation.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum KeyWrite<'a> {
-    /// The request runs: nobody else may begin it before `until`.
-    Claim {
-        /// The caller's key.
-        key: &'a Key,
-        /// In milliseconds since 1970.
-        until: i64,
-    },
-    /// It was done, and this is what it is answered with.
-    Answered {
-        /// The caller's key.
-        key: &'a Key,
-        /// What the answer is made from.
-        seed: &'a Seed,
-        /// How long the answer is good.
-        life: Duration,
-    },
-    /// It failed: it may be tried again at once.
-    Release(&'a Key),
-}
 
 /// Why a session was not opened.
 #[derive(Debug, Error)]
@@ -93,43 +65,7 @@ pub(crate) enum Claim {
     NotMine(Option<Box<Session>>),
 }
 
-#[derive(Serialize, Deserialize)]
-struct KeyRow {
-    pk: String,
-    #[serde(flatten)]
-    memory: Memory,
-}
-
 impl Tables {
-    /// What is remembered under a key.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub(crate) async fn memory(&self, key: &Key, deadline: Deadline) -> Result<Option<Memory>, StoreError> {
-        let get = self.client.get_item().table_name(&self.names.state).key("pk", text(key_row(key)));
-        let get = get.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let found = within(deadline, || get.clone().send()).await?;
-        let row: Option<KeyRow> = found.item.map(|row| read(row, "a memory")).transpose()?;
-        Ok(row.map(|row| row.memory))
-    }
-
-    /// Remembers an answer that takes no other transaction. False: another request holds the key.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub(crate) async fn remember(
-        &self,
-        key: &Key,
-        seed: &Seed,
-        life: Duration,
-        at: Timestamp,
-        deadline: Deadline,
-    ) -> Result<bool, StoreError> {
-        let item =
-            KeyWrite::Answered { key, seed, life }.item(&self.names.state, None, at).map_err(broken)?;
-        Ok(self.write_unseen(vec![item], deadline).await?.is_ok())
-    }
-
     /// Opens a reservation and its upload session: nothing that anybody can see yet, but counted.
     ///
     /// # Errors
@@ -345,52 +281,6 @@ impl Cancelled {
     }
 }
 
-impl KeyWrite<'_> {
-    /// As an item of a transaction that is made at `at` and writes `entry`. Its condition fails if another request holds
-    /// the key.
-    pub(super) fn item(
-        self,
-        table: &str,
-        entry: Option<Ulid>,
-        at: Timestamp,
-    ) -> Result<TransactWriteItem, BuildError> {
-        const FREE: &str = "attribute_not_exists(pk) OR holder = :mine OR #ttl <= :second OR \
-                            (lease <= :ms AND fingerprint = :request)";
-        let (key, lease, seed, life) = match self {
-            Self::Claim { key, until } => (key, Some(until), Seed::default(), MEMORY),
-            Self::Answered { key, seed, life } => (key, None, seed.clone(), life),
-            Self::Release(key) => {
-                let delete = Delete::builder()
-                    .table_name(table)
-                    .key("pk", text(key_row(key)))
-                    .condition_expression("attribute_not_exists(pk) OR holder = :mine")
-                    .expression_attribute_values(":mine", text(&key.holder));
-                return Ok(TransactWriteItem::builder().delete(delete.build()?).build());
-            }
-        };
-        let memory = Memory {
-            fingerprint: key.fingerprint.clone(),
-            holder: key.holder.clone(),
-            ttl: at.as_second() + i64::try_from(life.as_secs()).unwrap_or(i64::MAX / 2),
-            lease,
-            at: at.as_millisecond(),
-            entry: entry.map(|id| id.to_string()),
-            seed,
-        };
-        let row = serde_dynamo::to_item(KeyRow { pk: key_row(key), memory });
-        let put = Put::builder()
-            .table_name(table)
-            .set_item(row.ok())
-            .condition_expression(FREE)
-            .expression_attribute_names("#ttl", "ttl")
-            .expression_attribute_values(":mine", text(&key.holder))
-            .expression_attribute_values(":second", number(at.as_second()))
-            .expression_attribute_values(":ms", number(at.as_millisecond()))
-            .expression_attribute_values(":request", text(&key.fingerprint));
-        Ok(TransactWriteItem::builder().put(put.build()?).build())
-    }
-}
-
 /// The items that open a session: its reservation, itself, and what it counts for.
 pub(super) fn opened(names: &Names, session: &Session) -> Result<Vec<TransactWriteItem>, StoreError> {
     let Session { record, .. } = session;
@@ -495,14 +385,10 @@ fn session_row(id: &str) -> String {
     format!("UPLOAD#{id}")
 }
 
-fn key_row(key: &Key) -> String {
-    format!("KEY#{}", key.id)
-}
-
-fn read<T: for<'de> Deserialize<'de>>(row: records::Row, what: &str) -> Result<T, StoreError> {
+pub(super) fn read<T: for<'de> Deserialize<'de>>(row: records::Row, what: &str) -> Result<T, StoreError> {
     serde_dynamo::from_item(row).map_err(|_| StoreError::Broken(format!("{what} is malformed")))
 }
 
-fn broken(_: BuildError) -> StoreError {
+pub(super) fn broken(_: BuildError) -> StoreError {
     StoreError::Broken("request could not be built".into())
 }
