@@ -21,10 +21,13 @@ pub use audit::{ArchiveConfig, AuditConfig, KmsConfig, SigningConfig};
 /// The secret that `cargo run` signs tokens with. Known to everybody, hence refused by every deployed function.
 pub const DEVELOPMENT_JWT_SECRET: &str = "development-only-secret-never-deploy-this";
 
-/// The secret of tokens, and the key that signs, on an emulator of AWS (`infra/localstack/environment`). Known to everybody, hence refused
-/// where the store is not on this machine.
-const EMULATOR_SECRETS: [&str; 2] =
-    ["emulator-only-secret-never-deploy-this", "bG9jYWwtc3RhY2stb25seS1uZXZlci1kZXBsb3ktbWU="];
+/// The seed of the key that `cargo run` signs checkpoints with, and emulators of AWS do (`infra/localstack/environment`), base64.
+/// It proves nothing to anybody.
+pub const DEVELOPMENT_SIGNING_KEY: &str = "bG9jYWwtc3RhY2stb25seS1uZXZlci1kZXBsb3ktbWU=";
+
+/// The secret of tokens and the signing key on an emulator of AWS. Known to everybody, hence refused where the store is not on this
+/// machine.
+const EMULATOR_SECRETS: [&str; 2] = ["emulator-only-secret-never-deploy-this", DEVELOPMENT_SIGNING_KEY];
 
 /// The secrets that a function works with. Others it does not read, wherever its environment has them or names them, so that its role
 /// need not be allowed to.

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use shared::app::{App, StartError as AppError};
 use shared::clock::{self, Deadline};
 use shared::config::{
-    ArchiveConfig, AuditConfig, Config, DEVELOPMENT_JWT_SECRET, SigningConfig, SpacesConfig, SpacesKey,
-    TablesConfig, TokenConfig,
+    ArchiveConfig, AuditConfig, Config, DEVELOPMENT_JWT_SECRET, DEVELOPMENT_SIGNING_KEY, SigningConfig,
+    SpacesConfig, SpacesKey, TablesConfig, TokenConfig,
 };
 use shared::http::{BASE_PATH, Configured};
 use shared::maintenance::{Maintenance, Options as MaintenanceOptions};
@@ -41,8 +41,6 @@ const SETUP_TIME: Duration = Duration::from_secs(30);
 const LOG_TABLE: &str = "storage_audit_logs";
 /// What the origins of the local logs begin with.
 pub const AUDIT_ORIGIN: &str = "localhost/audit";
-/// The seed of the key that signs the local logs' checkpoints, base64. Known to everybody: it proves nothing to anybody.
-pub const DEVELOPMENT_SIGNING_KEY: &str = "bG9jYWwtc3RhY2stb25seS1uZXZlci1kZXBsb3ktbWU=";
 
 /// What to start.
 #[derive(Debug, Clone)]

@@ -11,8 +11,9 @@ use audit_verify::{
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::spaces::{ACCESS_KEY_ID, ARCHIVE_BUCKET, BUCKET, SECRET_ACCESS_KEY};
-use local::stack::{AUDIT_ORIGIN, DEVELOPMENT_SIGNING_KEY};
+use local::stack::AUDIT_ORIGIN;
 use shared::clock::{self, Deadline};
+use shared::config::DEVELOPMENT_SIGNING_KEY;
 use shared::sealed::Signer;
 use shared::secret::Secret;
 

@@ -89,6 +89,8 @@ fn remedy(problem: &str) -> &'static str {
         "Give the Space's name as the control panel shows it."
     } else if problem.starts_with("JWT_SECRET") {
         "Give it the secret that your identity provider signs tokens with, at least 32 bytes; to make one: openssl rand -base64 48"
+    } else if problem.starts_with("AUDIT_SIGNING_KEY ") {
+        "Make one of your own: openssl rand -base64 32"
     } else {
         "See the README's list of variables."
     }

@@ -34,6 +34,7 @@ async fn variables() {
             "SPACES_REGION is not the region in SPACES_ENDPOINT",
         ),
         ("JWT_SECRET", "tiny", "JWT_SECRET is shorter than 32 bytes"),
+        ("AUDIT_SIGNING_KMS_KEY", "key", "AUDIT_SIGNING_KEY and its _FILE and _KMS_KEY: only one of them"),
         ("STORAGE_POLICIES", "/no/such/file", "STORAGE_POLICIES names a file that cannot be read"),
     ] {
         let report = setup.doctor_with(name, value).await;

@@ -42,7 +42,7 @@ impl Setup {
             ("AUDIT_ORIGIN", "audit.example.com"),
             ("AUDIT_ARCHIVE_ENDPOINT", &spaces),
             ("AUDIT_ARCHIVE_BUCKET", "audit-archive"),
-            ("AUDIT_SIGNING_KEY", "bG9jYWwtc3RhY2stb25seS1uZXZlci1kZXBsb3ktbWU="),
+            ("AUDIT_SIGNING_KEY", "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         Self { s3, dynamodb, variables, origins: vec![ORIGIN.to_owned()], stack }
