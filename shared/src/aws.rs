@@ -54,7 +54,7 @@ where
                 let (code, status) =
                     (service.err().code().unwrap_or("unknown"), service.raw().status().as_u16());
                 let text = format!("{code} (status {status})");
-                // Too slow, too often, with a token that is just being renewed: a reason that passes.
+                // Too slow, too often, or with a session that is over, which the next process is not: a reason that passes.
                 let passes = status >= 500
                     || matches!(status, 408 | 429)
                     || matches!(code, "ThrottlingException" | "ExpiredTokenException" | "ExpiredToken");

@@ -29,8 +29,8 @@ pub const DEVELOPMENT_SIGNING_KEY: &str = "bG9jYWwtc3RhY2stb25seS1uZXZlci1kZXBsb
 /// machine.
 const EMULATOR_SECRETS: [&str; 2] = ["emulator-only-secret-never-deploy-this", DEVELOPMENT_SIGNING_KEY];
 
-/// The secrets that a function works with. Others it does not read, wherever its environment has them or names them, so that its role
-/// need not be allowed to.
+/// Which of these secrets a function works with. The others it does not read, wherever its environment has them or names them, so that
+/// its role need not be allowed to. A key of the archive's own, where one is set, is read by all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
     /// The key of the Space.
