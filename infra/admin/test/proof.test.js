@@ -185,12 +185,8 @@ test('what the real service answered is proved', async () => {
   assert.equal(compare(ANSWERS.raw, ANSWERS.entry, 'org-123'), 17);
 });
 
-test('config.json pins the key with which the local stack signs', async () => {
+test('the key that config.json pins is the one that signed these answers', async () => {
   const config = JSON.parse(await readFile(new URL('../../../admin-ui/config.json', import.meta.url), 'utf8'));
-  const stack = await readFile(new URL('../../local/src/stack.rs', import.meta.url), 'utf8');
-  const [, seed] = stack.match(/DEVELOPMENT_SIGNING_KEY: &str = "(.*)"/);
-  const [, origin] = stack.match(/AUDIT_ORIGIN: &str = "(.*)"/);
-  assert.deepEqual(config.audit_keys, [log.key(Buffer.from(seed, 'base64')).vkey(origin)]);
   const pinned = await proof.parseVkey(config.audit_keys[0]);
   const { bytes: listed } = await proof.parseVkey(ANSWERS.vkey);
   assert.deepEqual(pinned.bytes, listed);
