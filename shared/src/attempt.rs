@@ -163,8 +163,6 @@ impl<'a> Attempt<'a> {
                 metrics::count(Metric::UploadsRefused);
             } else {
                 metrics::count(Metric::UploadsFailed);
-                // The share of those that fail is a number also if all do.
-                metrics::record(Metric::UploadsStored, 0);
             }
         }
         settled
@@ -218,6 +216,7 @@ impl<'a> Attempt<'a> {
         }
         if let (Change::Store { record, .. }, Ok(_)) = (change, &committed) {
             metrics::count(Metric::UploadsStored);
+            metrics::record(Metric::UploadsFailed, 0);
             metrics::record(Metric::UploadedBytes, record.file_size);
         }
         committed

@@ -2,7 +2,7 @@
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 //!
 //! What happens is recorded where it happens, and written when the request or the task has come to its end: a line for each
-//! dimension value, most often one or two. No call is made. Only a function's process writes; elsewhere (the local stack, the tests
+//! dimension value, most often one to three. No call is made. Only a function's process writes; elsewhere (the local stack, the tests
 //! of the library) nothing is kept.
 //!
 //! A metric has at most one dimension, and its values are those of an enum: never an organisation, a user or a path.
@@ -18,12 +18,12 @@ use crate::clock;
 /// Most values of a metric in one line (specification, "Target members").
 const MAX_VALUES: usize = 100;
 
-/// What is measured. A count is 1 each time, unless it says what is counted.
+/// What is measured. A count is 1 each time, unless it says what is counted; of what is asked "whether", 1 is yes and 0 is no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
     /// Requests that were answered, whatever the answer.
     Requests,
-    /// Those answered with a 5xx.
+    /// Of each of them, whether it was answered with a 5xx: the mean is the share.
     ServerErrors,
     /// Requests and tasks that found settings missing or wrong, or that the bucket refused.
     NotConfigured,
@@ -33,7 +33,7 @@ pub enum Metric {
     UploadedBytes,
     /// Requests of an upload that were refused, once they were understood.
     UploadsRefused,
-    /// Requests of an upload that failed for our reasons.
+    /// Of each upload that was stored or failed for our reasons, whether it failed: the mean is the share.
     UploadsFailed,
     /// The time to sign a URL for reading.
     SigningLatency,
@@ -47,16 +47,18 @@ pub enum Metric {
     AuditWriteFailures,
     /// An attempt of a call to the files' bucket, also one that failed.
     SpacesLatency(Operation),
-    /// Those that failed.
-    SpacesErrors(ErrorClass),
+    /// Of each of them, whether it failed, and how: the mean is the share.
+    SpacesErrors(Option<ErrorClass>),
     /// An attempt of a call to the sealed log's archive.
     ArchiveLatency(Operation),
-    /// Those that failed.
-    ArchiveErrors(ErrorClass),
+    /// Of each of them, whether it failed, and how: the mean is the share.
+    ArchiveErrors(Option<ErrorClass>),
     /// From the oldest entry of what a checkpoint covers anew to that checkpoint.
     SealingDelay,
     /// The age of the oldest leaf that no checkpoint covers, looked at every minute; 0: there is none.
     UnsealedAge,
+    /// The age of the oldest record that the stream hands over with others.
+    StreamAge,
     /// Rows of the log that somebody changed.
     RowsModified,
     /// Rows of the log that somebody removed.
@@ -165,6 +167,7 @@ impl Metric {
             Self::ArchiveErrors(_) => ("ArchiveErrors", "Count"),
             Self::SealingDelay => ("SealingDelay", "Milliseconds"),
             Self::UnsealedAge => ("UnsealedAge", "Seconds"),
+            Self::StreamAge => ("StreamAge", "Seconds"),
             Self::RowsModified => ("RowsModified", "Count"),
             Self::RowsRemoved => ("RowsRemoved", "Count"),
             Self::RowsMalformed => ("RowsMalformed", "Count"),
@@ -196,7 +199,7 @@ impl Metric {
             Self::SpacesLatency(operation) | Self::ArchiveLatency(operation) => {
                 Some(("Operation", operation.name()))
             }
-            Self::SpacesErrors(class) | Self::ArchiveErrors(class) => Some(("Class", class.name())),
+            Self::SpacesErrors(class) | Self::ArchiveErrors(class) => Some(("Class", class?.name())),
             _ => None,
         }
     }

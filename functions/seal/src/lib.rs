@@ -22,6 +22,9 @@ pub const TASK: Task = Task {
 };
 
 async fn run(app: &App, event: Value, deadline: Deadline) -> Result<Value, SealError> {
+    if let Some(age) = age(&event) {
+        metrics::record(Metric::StreamAge, age);
+    }
     let sealer = Sealer::start(app, clock::now(), deadline).await?;
     let Some(records) = event["Records"].as_array() else {
         let logs = sealer.tick().await?;
@@ -36,4 +39,10 @@ async fn run(app: &App, event: Value, deadline: Deadline) -> Result<Value, SealE
     }
     let leaves = sealer.seal(&changes).await?;
     Ok(json!({ "records": records.len(), "leaves": leaves }))
+}
+
+/// How old the oldest record of the stream is, in seconds. They come in the order in which they were written.
+fn age(event: &Value) -> Option<u64> {
+    let written = event["Records"][0]["dynamodb"]["ApproximateCreationDateTime"].as_f64()?;
+    Some((clock::now().as_second() as f64 - written).max(0.0) as u64)
 }

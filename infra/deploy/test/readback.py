@@ -22,14 +22,9 @@ IGNORED = {
 }
 # The emulator does not know what these need, so the template has them on AWS alone.
 NOT_DEPLOYED = {
-    "Dashboard",
     "FunctionErrorsAlarm",
     "FunctionThrottlesAlarm",
-    "ServerErrorRateAlarm",
-    "SpacesErrorRateAlarm",
-    "StorageNearlyFullAlarm",
     "UnusualUploadVolumeAlarm",
-    "UploadFailureRateAlarm",
 }
 # The code, what is for people alone, and what takes effect when a key is deleted.
 NOT_COMPARED = {"Code", "Description", "Tags", "PendingWindowInDays"}

@@ -191,9 +191,8 @@ fn measure(problem: Option<&Problem>) {
         Some(Problem::NotConfigured(_)) => metrics::count(Metric::NotConfigured),
         _ => {}
     }
-    if problem.is_some_and(|problem| problem.status() >= 500) {
-        metrics::count(Metric::ServerErrors);
-    }
+    let failed = problem.is_some_and(|problem| problem.status() >= 500);
+    metrics::record(Metric::ServerErrors, failed.into());
 }
 
 fn response(

@@ -61,6 +61,16 @@ pub enum SpacesError {
     Refused(String),
 }
 
+impl SpacesError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Unanswered(_) => ErrorClass::Unanswered,
+            Self::Unavailable(_) => ErrorClass::Unavailable,
+            Self::Refused(_) => ErrorClass::Refused,
+        }
+    }
+}
+
 /// A handle on the bucket.
 #[derive(Debug)]
 pub struct Spaces {
@@ -115,12 +125,7 @@ impl Call {
         }
     }
 
-    fn failed(self, error: &SpacesError) -> Metric {
-        let class = match error {
-            SpacesError::Unanswered(_) => ErrorClass::Unanswered,
-            SpacesError::Unavailable(_) => ErrorClass::Unavailable,
-            SpacesError::Refused(_) => ErrorClass::Refused,
-        };
+    fn errors(self, class: Option<ErrorClass>) -> Metric {
         match self {
             Self::Spaces(_) => Metric::SpacesErrors(class),
             Self::Archive(_) => Metric::ArchiveErrors(class),
@@ -164,9 +169,8 @@ async fn attempt<T>(
     let answer = timeout(limit, call).await;
     let answer = answer.unwrap_or_else(|_| Err(SpacesError::Unanswered("no answer in time".into())));
     metrics::record(kind.latency(), begun.elapsed_ms());
-    if let Err(error) = &answer {
-        metrics::count(kind.failed(error));
-    }
+    let class = answer.as_ref().err().map(SpacesError::class);
+    metrics::record(kind.errors(class), class.is_some().into());
     answer
 }
 

@@ -131,7 +131,7 @@ impl Spaces {
                 return Ok(());
             }
             let cut = SpacesError::Unanswered("the connection was cut".into());
-            metrics::count(GET.failed(&cut));
+            metrics::count(GET.errors(Some(cut.class())));
             last = cut.into();
         }
         Err(last)

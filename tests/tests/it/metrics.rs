@@ -181,22 +181,29 @@ async fn files() -> Measured {
     let found = function.provoke(upload(PDF), &stored).await;
     assert_eq!((&found["UploadedBytes"], &found["Requests"]), (&vec![PDF.len() as u64], &vec![1]));
     assert_eq!(found["SpacesLatency{Operation=PutObject}"].len(), 1);
-    assert_eq!(found.len(), 8, "nothing failed: {found:?}");
+    for failed in ["ServerErrors", "UploadsFailed", "SpacesErrors"] {
+        assert_eq!(found[failed], [0], "nothing failed: {found:?}");
+    }
+    assert_eq!(found.len(), 13, "{found:?}");
 
     let found = function.provoke(upload("no PDF"), &["UploadsRefused{Function=upload}"]).await;
-    assert!(!found.contains_key("UploadsFailed") && !found.contains_key("ServerErrors"), "{found:?}");
+    assert!(!found.contains_key("UploadsFailed"), "{found:?}");
+    assert_eq!(found["ServerErrors"], [0]);
     for (fault, class) in [(Fault::AnswerXml(503, "SlowDown"), "unavailable"), (Fault::Reset, "unanswered")] {
         world.s3.fail("PUT", 0, 1, fault);
         let error = format!("SpacesErrors{{Class={class}}}");
         let found = function.provoke(upload(PDF), &[&error, "UploadsStored"]).await;
         assert_eq!(found["SpacesLatency"].len(), 2, "one call failed, one did not: {found:?}");
+        assert_eq!(found["SpacesErrors"].iter().sum::<u64>(), 1, "{found:?}");
+        assert_eq!(found["SpacesErrors"].len(), 2, "{found:?}");
     }
     world.s3.fail("PUT", 0, usize::MAX, Fault::AnswerXml(403, "AccessDenied"));
     let failed =
         ["UploadsFailed{Function=upload}", "ServerErrors{Function=upload}", "SpacesErrors{Class=refused}"];
     let found =
         function.provoke(upload(PDF), &[&failed[..], &["NotConfigured{Function=upload}"]].concat()).await;
-    assert_eq!(found["UploadsStored"], [0], "the share of those that failed is a number");
+    assert_eq!((&found["UploadsFailed"], &found["ServerErrors"]), (&vec![1], &vec![1]));
+    assert!(!found.contains_key("UploadsStored"), "{found:?}");
     world.s3.heal();
     let mut all = function.all("upload");
 
@@ -254,7 +261,8 @@ async fn sessions() -> Measured {
     assert_eq!(function.provoke(open(), &held).await["ReservedBytesUsed"], [95]);
     holds(&format!("OPEN#{ORG}#1"), 50).await;
     let found = function.provoke(open(), &["QuotaRefusals", "UploadsRefused"]).await;
-    assert!(!found.contains_key("ServerErrors") && !found.contains_key("OpenUploadsUsed"), "{found:?}");
+    assert!(!found.contains_key("OpenUploadsUsed"), "{found:?}");
+    assert_eq!(found["ServerErrors"], [0]);
     function.all("uploads")
 }
 
@@ -352,6 +360,7 @@ async fn sealing() -> Measured {
         ["SealingDelay", "ArchiveLatency{Operation=PutObject}", "ArchiveLatency{Operation=GetObject}"];
     let found = function.provoke(told().await, &sealed).await;
     assert_eq!(found["SealingDelay"].len(), 1, "of a batch the longest: {found:?}");
+    assert!(found["StreamAge"][0] < 60, "{found:?}");
 
     // Of these the stream never tells; the day's first tick finds them.
     insert(&world, &[old("org-2"), old("org-2")]).await;
@@ -373,9 +382,11 @@ async fn sealing() -> Measured {
         "{found:?}"
     );
 
-    let unread = json!({ "eventID": "1", "dynamodb": { "Keys": {} } });
-    let found = function.provoke(json!({ "Records": [unread, unread] }), &["StreamUnread"]).await;
+    let unread = json!({ "eventID": "1", "dynamodb": { "Keys": {}, "ApproximateCreationDateTime": an_hour_ago.as_second() } });
+    let found =
+        function.provoke(json!({ "Records": [unread, unread] }), &["StreamUnread", "StreamAge"]).await;
     assert_eq!(found["StreamUnread"], [2]);
+    assert!((3_600..3_700).contains(&found["StreamAge"][0]), "{found:?}");
 
     for (fault, class) in [(Fault::AnswerXml(503, "SlowDown"), "unavailable"), (Fault::Reset, "unanswered")] {
         insert(&world, &entries("org-1", 1)).await;

@@ -37,6 +37,7 @@ fn json(yaml: &Yaml<'_>) -> Value {
         }
         Yaml::Value(Scalar::Boolean(value)) => json!(value),
         Yaml::Value(Scalar::Integer(value)) => json!(value),
+        Yaml::Value(Scalar::FloatingPoint(value)) => json!(value.into_inner()),
         Yaml::Value(Scalar::String(value)) => json!(value),
         other => panic!("not expected in a template: {other:?}"),
     }
