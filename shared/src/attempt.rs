@@ -146,6 +146,9 @@ impl<'a> Attempt<'a> {
 
     /// The next step of the same request, which gets an entry of its own.
     pub(crate) fn go_on(&mut self, action: Action) {
+        if self.action == Action::Upload {
+            metrics::record(Metric::UploadsFailed, 0);
+        }
         self.action = action;
         self.recorded = false;
     }
@@ -158,12 +161,13 @@ impl<'a> Attempt<'a> {
     pub async fn settle<T>(mut self, result: Result<T, Problem>) -> Result<T, Problem> {
         self.settled = true;
         let settled = self.told(result).await;
-        if let (Action::Upload, Err(problem)) = (self.action, &settled) {
-            if problem.status() < 500 {
-                metrics::count(Metric::UploadsRefused);
-            } else {
-                metrics::count(Metric::UploadsFailed);
+        match (self.action, &settled) {
+            (Action::Upload, Ok(_)) => metrics::record(Metric::UploadsFailed, 0),
+            (Action::Upload, Err(problem)) if problem.status() < 500 => {
+                metrics::count(Metric::UploadsRefused)
             }
+            (Action::Upload, Err(_)) => metrics::count(Metric::UploadsFailed),
+            _ => {}
         }
         settled
     }
@@ -216,7 +220,6 @@ impl<'a> Attempt<'a> {
         }
         if let (Change::Store { record, .. }, Ok(_)) = (change, &committed) {
             metrics::count(Metric::UploadsStored);
-            metrics::record(Metric::UploadsFailed, 0);
             metrics::record(Metric::UploadedBytes, record.file_size);
         }
         committed

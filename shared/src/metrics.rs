@@ -33,7 +33,7 @@ pub enum Metric {
     UploadedBytes,
     /// Requests of an upload that were refused, once they were understood.
     UploadsRefused,
-    /// Of each upload that was stored or failed for our reasons, whether it failed: the mean is the share.
+    /// Of each request of an upload that was not refused, whether it failed for our reasons: the mean is the share.
     UploadsFailed,
     /// The time to sign a URL for reading.
     SigningLatency,
@@ -47,17 +47,17 @@ pub enum Metric {
     AuditWriteFailures,
     /// An attempt of a call to the files' bucket, also one that failed.
     SpacesLatency(Operation),
-    /// Of each of them, whether it failed, and how: the mean is the share.
+    /// Of each of them, whether it failed, and how: the mean over all classes is the share. An answer that is cut off counts once more.
     SpacesErrors(Option<ErrorClass>),
     /// An attempt of a call to the sealed log's archive.
     ArchiveLatency(Operation),
-    /// Of each of them, whether it failed, and how: the mean is the share.
+    /// The same of them.
     ArchiveErrors(Option<ErrorClass>),
     /// From the oldest entry of what a checkpoint covers anew to that checkpoint.
     SealingDelay,
     /// The age of the oldest leaf that no checkpoint covers, looked at every minute; 0: there is none.
     UnsealedAge,
-    /// The age of the oldest record that the stream hands over with others.
+    /// When the stream hands over a batch: the age of its oldest record.
     StreamAge,
     /// Rows of the log that somebody changed.
     RowsModified,

@@ -24,6 +24,8 @@ pub const TASK: Task = Task {
 async fn run(app: &App, event: Value, deadline: Deadline) -> Result<Value, SealError> {
     if let Some(age) = age(&event) {
         metrics::record(Metric::StreamAge, age);
+        // Also of a batch whose runs are all cut off.
+        metrics::flush();
     }
     let sealer = Sealer::start(app, clock::now(), deadline).await?;
     let Some(records) = event["Records"].as_array() else {
