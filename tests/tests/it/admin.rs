@@ -1,18 +1,12 @@
 //! The local stack as the admin page's host: its headers, only its files, and tokens for nobody but the page of this machine.
 
-use std::time::Duration;
-
 use local::stack::AUDIT_ORIGIN;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use shared::clock::Deadline;
-use shared::config::DEVELOPMENT_SIGNING_KEY;
-use shared::sealed::Signer;
-use shared::secret::Secret;
 
 use crate::raw;
-use crate::world::World;
+use crate::world::{World, signing_vkey};
 
 const POLICY: [&str; 10] = [
     "default-src 'none'",
@@ -77,9 +71,7 @@ async fn the_pages_are_served_with_the_headers_that_guard_them() {
 async fn the_page_pins_the_key_with_which_the_local_stack_signs() {
     let world = World::start().await;
     let config = raw::get(&world, "/admin/config.json", &[]).await.ok().body;
-    let signer = Signer::seed(&Secret::new(DEVELOPMENT_SIGNING_KEY.into())).unwrap();
-    let key = signer.public_key(Deadline::after(Duration::from_secs(1))).await.unwrap();
-    assert_eq!(config["audit_keys"], json!([key.vkey(AUDIT_ORIGIN)]));
+    assert_eq!(config["audit_keys"], json!([signing_vkey(AUDIT_ORIGIN).await]));
 }
 
 #[tokio::test]

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use audit_verify::{
     Class, Directory, Endpoint, Keys, Live, LiveOptions, Options, Pins, Report, Source, Verdict,
@@ -12,12 +11,9 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::spaces::{ACCESS_KEY_ID, ARCHIVE_BUCKET, BUCKET, SECRET_ACCESS_KEY};
 use local::stack::AUDIT_ORIGIN;
-use shared::clock::{self, Deadline};
-use shared::config::DEVELOPMENT_SIGNING_KEY;
-use shared::sealed::Signer;
-use shared::secret::Secret;
+use shared::clock;
 
-use crate::world::{ORG, World};
+use crate::world::{ORG, World, signing_vkey};
 
 /// Where the world's stores are, as an auditor gives them.
 fn live(world: &World) -> LiveOptions {
@@ -39,10 +35,8 @@ fn live(world: &World) -> LiveOptions {
 }
 
 async fn options(pins: &Pins) -> Options {
-    let signer = Signer::seed(&Secret::new(DEVELOPMENT_SIGNING_KEY.into())).unwrap();
-    let public = signer.public_key(Deadline::after(Duration::from_secs(1))).await.unwrap();
     let mut keys = Keys::new(None);
-    keys.add(&public.vkey(&format!("{AUDIT_ORIGIN}/{ORG}"))).unwrap();
+    keys.add(&signing_vkey(&format!("{AUDIT_ORIGIN}/{ORG}")).await).unwrap();
     Options { pins: pins.clone(), objects: true, ..Options::new(keys, clock::now()) }
 }
 

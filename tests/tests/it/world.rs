@@ -17,8 +17,10 @@ use serde_json::{Value, json};
 use shared::app::App;
 use shared::audit::{Body, leaf_hash};
 use shared::clock::Deadline;
-use shared::config::{Config, DEVELOPMENT_JWT_SECRET};
+use shared::config::{Config, DEVELOPMENT_JWT_SECRET, DEVELOPMENT_SIGNING_KEY};
 use shared::seal::Sealer;
+use shared::sealed::Signer;
+use shared::secret::Secret;
 use tokio::net::TcpListener;
 
 use crate::contract::Contract;
@@ -322,6 +324,13 @@ pub fn check_chains(entries: &[Body]) {
             previous = Some(Body::encode_hash(&leaf_hash(&entry.to_bytes())));
         }
     }
+}
+
+/// The key that the local stack signs with, under a name.
+pub async fn signing_vkey(name: &str) -> String {
+    let signer = Signer::seed(&Secret::new(DEVELOPMENT_SIGNING_KEY.into())).unwrap();
+    let public = signer.public_key(Deadline::after(Duration::from_secs(1))).await.unwrap();
+    public.vkey(name)
 }
 
 /// An entry in one line.
