@@ -302,9 +302,11 @@ function createDialog(accept, provider) {
     element.setAttribute('closedby', mayClose ? 'any' : 'none');
     later.hidden = !mayClose;
     tell(text);
+    // Somebody may be pasting a token already.
+    if (element.open) return;
     if (provider) offerProvider(provider);
     else void offerTokens();
-    if (!element.open) element.showModal();
+    element.showModal();
   }
 
   function close() {
@@ -340,6 +342,8 @@ function createDialog(accept, provider) {
   }
 
   async function offerTokens() {
+    // What was offered the last time would go away under the hand.
+    fill(ways);
     const buttons = (await identities()).map(({ org_id, sub, role, token }) => button({ class: 'signin-identity', onclick: () => take(token) },
       h('strong', {}, role), h('span', { class: 'muted' }, `user ${sub} · ${org_id}`), icon('right')));
     const paste = pasteForm();

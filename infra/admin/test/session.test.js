@@ -251,6 +251,23 @@ test('a token that the service refuses leads back to the dialog', async () => {
   await says(shown(), 'an answer');
 });
 
+test('the form of the last time is not offered while the next is fetched', async () => {
+  page = await newPage();
+  await page.goto(url());
+  await pasteToken(jwt(), page);
+  await says(shown(), 'an answer');
+  let answer;
+  const held = new Promise((resolve) => (answer = resolve));
+  await page.route('**/dev/tokens', (route) => held.then(() => route.continue()));
+  await page.evaluate(() => expired());
+  await says(problem(), 'did not accept');
+  // It would be wiped under the hand of whoever is pasting.
+  assert.equal(await page.getByRole('group', { name: 'Ways to sign in' }).getByRole('button').count(), 0);
+  answer();
+  await pasteToken(jwt(), page);
+  await dialog().waitFor({ state: 'hidden' });
+});
+
 test('on the local stack one click signs in', async () => {
   page = await newPage();
   await page.goto(url());
@@ -315,6 +332,19 @@ test('one can sign in again before the end, or not now', async () => {
   assert.equal(await page.getByRole('button', { name: 'Not now' }).isVisible(), false, 'now one must');
   await page.keyboard.press('Escape');
   assert.equal(await dialog().isVisible(), true);
+});
+
+test('a token that is being pasted when the session ends stays in its field', async () => {
+  await sessionOf(100);
+  await page.getByRole('button', { name: 'Sign in again' }).click();
+  await page.getByText('Paste a token instead').click();
+  await page.getByLabel('Access token').fill('half of it');
+  const asked = [];
+  page.on('request', (request) => asked.push(request.url()));
+  await page.clock.runFor(110_000);
+  await says(problem(), 'Your session has ended');
+  assert.deepEqual(asked.filter((url) => url.endsWith('/dev/tokens')), []);
+  assert.equal(await page.getByLabel('Access token').inputValue(), 'half of it');
 });
 
 test('a session that ended while the machine slept is over at the first look', async () => {
