@@ -64,7 +64,7 @@ export function columnsButton(view) {
 
 /** @param {{ onOpen: (id: string) => void, details: (entry: Entry) => HTMLElement }} parts `onOpen` also closes */
 export function createTable({ onOpen, details }) {
-  // Roles, because a table whose rows are laid out as cards has none of its own.
+  // A table whose rows are laid out as cards has no roles of its own.
   const head = h('thead', { role: 'rowgroup' });
   const body = h('tbody', { role: 'rowgroup' });
   // Wider than the window, it scrolls, and not the page.

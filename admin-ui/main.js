@@ -172,7 +172,7 @@ function use(config, session) {
     render();
     try {
       end(await asked());
-      // Not before the next frame, which lays out the rows anyway: scrolling would do it in this task.
+      // In the next frame, which lays out the rows anyway: scrolling would do it at once.
       if (isPaging) requestAnimationFrame(() => list.scrollIntoView());
     } catch (error) {
       if (mine !== turn || signal.aborted) return;

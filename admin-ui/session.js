@@ -1,10 +1,10 @@
-// The operator's `config.json`; who is signed in, and for how long; OpenID Connect, by which a token comes.
+// `config.json`; who is signed in, and for how long; OpenID Connect.
 
 import { button, facts, fill, h, icon, messageOf, submitted } from './dom.js';
 
 /** So long before its end a session says so. */
 const NOTICE_MS = 120_000;
-/** For what is kept while the person is at the provider: no token yet. */
+/** Of what is kept while the person is at the provider. */
 const KEY = 'sign-in';
 /** By how much the provider's clock may differ. */
 const LEEWAY_S = 60;
@@ -55,14 +55,14 @@ const isLoopback = (host) => ['localhost', '127.0.0.1', '[::1]'].includes(host);
 export function createSession({ oidc }) {
   /** In memory and nowhere else. @type {string | null} */
   let token = null;
-  /** They outlast the session: the next is compared with them. @type {Claims | null} */
+  /** They outlast the session, for comparison with the next. @type {Claims | null} */
   let claims = null;
   /** Whose view is in the address, if that is known. @type {string | undefined} */
   let owner;
   const dialog = createDialog(accept, oidc && { host: new URL(oidc.issuer).host, leave: () => leave(oidc, owner) });
   const account = createAccount(() => dialog.show('', true), signOut);
   document.body.append(account.notice, dialog.element);
-  // A timer until the end would not count the time in which the machine sleeps.
+  // A timer until the end would not count the machine's sleep.
   setInterval(look, 1000);
   document.addEventListener('visibilitychange', look);
   // The browser's Back button may bring the page back as it was, from the provider too.
@@ -302,8 +302,9 @@ function createDialog(accept, provider) {
     element.setAttribute('closedby', mayClose ? 'any' : 'none');
     later.hidden = !mayClose;
     tell(text);
-    // Somebody may be pasting a token already.
+    // Nothing is replaced under anybody’s hand.
     if (element.open) return;
+    fill(ways);
     if (provider) offerProvider(provider);
     else void offerTokens();
     element.showModal();
@@ -342,8 +343,6 @@ function createDialog(accept, provider) {
   }
 
   async function offerTokens() {
-    // What was offered the last time would go away under the hand.
-    fill(ways);
     const buttons = (await identities()).map(({ org_id, sub, role, token }) => button({ class: 'signin-identity', onclick: () => take(token) },
       h('strong', {}, role), h('span', { class: 'muted' }, `user ${sub} · ${org_id}`), icon('right')));
     const paste = pasteForm();
@@ -353,10 +352,10 @@ function createDialog(accept, provider) {
   }
 
   function pasteForm() {
-    // No password field: the browser would offer to keep it. No spelling: some have it checked elsewhere.
+    // No password, which browsers offer to keep; no spelling, which some have checked elsewhere.
     const field = h('textarea', { id: 'signin-token', class: 'mono', rows: 3, required: true, autocomplete: 'off', spellcheck: 'false' });
     const send = submitted(() => {
-      // As it is copied from terminals and headers: with line breaks, with “Bearer”.
+      // As copied from terminals and headers: with line breaks, with “Bearer”.
       const token = field.value.trim().replace(/^Bearer\s/i, '').replace(/\s/g, '');
       field.value = '';
       void take(token);

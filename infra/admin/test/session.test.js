@@ -290,9 +290,10 @@ test('the dialog cannot be dismissed by somebody who is not signed in', async ()
 async function sessionOf(seconds, claims = {}) {
   page = await newPage();
   await page.clock.install();
-  await page.clock.pauseAt(Date.now() + 1000);
+  const begins = Math.ceil(Date.now() / 1000) + 1;
+  await page.clock.pauseAt(begins * 1000);
   await page.goto(url(FRAGMENT));
-  await pasteToken(jwt({ exp: Math.floor(Date.now() / 1000) + 1 + seconds, ...claims }), page);
+  await pasteToken(jwt({ exp: begins + seconds, ...claims }), page);
   await says(shown(), 'an answer');
 }
 

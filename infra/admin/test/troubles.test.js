@@ -174,12 +174,13 @@ test('bars and list come back together', async (t) => {
 });
 
 test('somebody else begins with a view of their own', async (t) => {
-  const page = await visit(t, world, { fragment: view('from:-7d user:somebody-private') });
+  const page = await visit(t, world, { fragment: view('from:-7d user:somebody-private'), before: (page) => page.clock.install() });
   const asked = [];
   page.on('request', (request) => LIST.test(request.url()) && asked.push(request.url()));
-  await paste(page, world.token({ ...ADMIN, exp: Math.floor(Date.now() / 1000) + 4 }));
+  await paste(page, world.token({ ...ADMIN, exp: Math.floor(Date.now() / 1000) + 600 }));
   await page.getByRole('heading', { name: 'No entry matches' }).waitFor();
   asked.length = 0;
+  await page.clock.fastForward(600_000);
   await paste(page, world.token({ ...ADMIN, org_id: 'org-456' }));
   await page.getByText('org-456').first().waitFor();
   await page.waitForFunction(() => !document.querySelector('[aria-busy=true]'));
