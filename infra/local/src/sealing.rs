@@ -18,8 +18,8 @@ const TICK_MS: u64 = 5_000;
 const TRIM_MS: u64 = 60 * 60 * 1_000;
 /// How long one run may take: the deployed function's timeout.
 const LIMIT: Duration = Duration::from_secs(290);
-/// How often [`insist`] tries: a machine that is busy lets a call to its stores run out of time.
-const TRIES: usize = 5;
+/// How long [`insist`] tries: a machine that is busy lets a call to its stores run out of time.
+const INSISTENCE_MS: u64 = 60_000;
 /// How long what failed waits for its next turn.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -99,18 +99,18 @@ pub async fn drain(app: &App, stream: &mut Stream) -> Result<u64, String> {
     Ok(leaves)
 }
 
-/// Has the function handle an event until it does, as Lambda goes on with a batch that failed; a few times at most.
+/// Has the function handle an event until it does, as Lambda goes on with a batch that failed; for a minute at most.
 ///
 /// # Errors
 /// The function's last.
 pub async fn insist(app: &App, event: &Value) -> Result<Value, String> {
-    let mut result = invoke(app, event.clone()).await;
-    for _ in 1..TRIES {
-        if result.is_err() {
-            result = invoke(app, event.clone()).await;
+    let since = Stopwatch::start();
+    loop {
+        let result = invoke(app, event.clone()).await;
+        if result.is_ok() || since.elapsed_ms() > INSISTENCE_MS {
+            return result;
         }
     }
-    result
 }
 
 /// Has the function handle an event, as Lambda does.

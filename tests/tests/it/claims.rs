@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
@@ -29,7 +28,8 @@ async fn after_a_503_the_same_key_works_at_once() {
         let lane = Lane::beside(&world).await;
         let ready = operation.prepare(&lane).await;
         lane.call(&ready.sent.under(KEY)).await.0.ok();
-        let (tables, bucket) = (lane.dynamodb.take().len(), lane.s3.take().len());
+        let calls: BTreeSet<_> = lane.dynamodb.take().iter().map(Seen::call).collect();
+        let (tables, bucket) = (calls.len(), lane.s3.take().len());
         let steps = (0..tables).map(|step| (true, step)).chain((0..bucket).map(|step| (false, step)));
         for (in_tables, step) in steps {
             let lane = Lane::beside(&world).await;
@@ -55,8 +55,7 @@ async fn fails_once(lane: Lane<'_>, ready: Ready, in_tables: bool, step: usize) 
     let failed = lane.call(&sent).await.0.refused(503, "unavailable");
     assert!(!failed.is_replayed() && failed.headers.contains_key("retry-after"), "{what}");
     lane.heal().await;
-    let late = |seen: &Seen| seen.answered.is_none_or(|at| at - seen.arrived >= Duration::from_secs(1));
-    if lane.dynamodb.take().iter().any(late) {
+    if lane.dynamodb.take().iter().any(Seen::is_late) {
         // On a machine that has much else to do the release may have got lost too: then the claim ends by itself.
         return;
     }
@@ -82,8 +81,7 @@ fn new_effects(before: &Stored, after: &Stored) -> Vec<(String, bool)> {
 fn nth_call(nth: usize) -> impl Fn(&Seen) -> bool + Send + 'static {
     let calls = Mutex::new(Vec::<String>::new());
     move |seen| {
-        let token = seen.body["ClientRequestToken"].as_str();
-        let call = token.map_or_else(|| seen.body.to_string(), str::to_owned);
+        let call = seen.call();
         let mut calls = calls.lock().unwrap();
         let known = calls.iter().position(|known| *known == call);
         nth == known.unwrap_or_else(|| {

@@ -34,6 +34,20 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Whether its answer came too late, or not at all: it is sent again. A machine that has much else to do has some.
+    pub fn is_late(&self) -> bool {
+        self.answered.is_none_or(|at| at - self.arrived >= Duration::from_secs(1))
+    }
+
+    /// What tells two calls of one operation apart, and stays the same when one is sent again.
+    pub fn call(&self) -> String {
+        let token = self.body["ClientRequestToken"].as_str();
+        match &self.body {
+            Value::Null => self.uri.to_string(),
+            body => token.map_or_else(|| body.to_string(), str::to_owned),
+        }
+    }
+
     /// The audit entry that a transaction writes: its last item.
     pub fn entry(&self) -> shared::audit::Body {
         let items = self.body["TransactItems"].as_array().unwrap();

@@ -101,12 +101,13 @@ async fn a_publication_that_is_cut_off_anywhere_and_made_again_leaves_the_same_b
             cut.world.s3.fail("PUT", after, times, fault);
             let result = match done {
                 false => cut.publish(300, &all).await,
-                // Its attempts are as many as fit into their time.
+                // Its attempts are as many as fit into their time. To get to the last takes some.
                 true => {
                     let (log, signer) = (cut.app.log.as_ref().unwrap(), cut.app.signer.as_ref().unwrap());
                     let publication =
                         Publication { org: ORG, published: 300, leaves: &all[256..], keys: &cut.keys };
-                    let soon = Deadline::after(std::time::Duration::from_millis(1_300));
+                    let time = if after + 1 == puts { 4_000 } else { 1_300 };
+                    let soon = Deadline::after(std::time::Duration::from_millis(time));
                     log.publish(signer, publication, clock::now(), soon).await
                 }
             };

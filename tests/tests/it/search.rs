@@ -12,7 +12,7 @@ use shared::ids::UserId;
 
 use crate::log_rows;
 use crate::proxy::Fault;
-use crate::world::{Answer, ORG, World};
+use crate::world::{Answer, ORG, World, patiently};
 
 /// Filters that are tried.
 const FILTERS: usize = 64;
@@ -199,7 +199,7 @@ async fn walk(world: &World, api: &str, query: &str, limit: usize) -> Vec<String
     loop {
         let request =
             world.http.get(format!("{}/audit-logs{next}", api.trim_end_matches('/'))).bearer_auth(&token);
-        let page = world.send(request).await.ok();
+        let page = patiently(async || world.send(request.try_clone().unwrap()).await).await.ok();
         let found = ids(&page);
         assert!(found.len() <= limit);
         seen.extend(found);
@@ -310,7 +310,7 @@ async fn a_search_that_runs_out_of_time_says_how_far_it_came() {
     entries.extend(log_rows::entries(ORG, 3));
     log_rows::insert(&world, &entries).await;
     // Each month takes so long that the whole year does not fit into one request.
-    world.dynamodb.fail("Query", 0, usize::MAX, Fault::Delay(Duration::from_millis(800)));
+    world.dynamodb.fail("Query", 0, usize::MAX, Fault::Delay(Duration::from_millis(700)));
     let page = world.logs(&token, "?action_type=VIEW").await.ok();
     world.dynamodb.heal();
     assert_eq!(page.body["complete"], false, "{}", page.body);
