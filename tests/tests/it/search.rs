@@ -12,7 +12,7 @@ use shared::ids::UserId;
 
 use crate::log_rows;
 use crate::proxy::Fault;
-use crate::world::{Answer, ORG, World, patiently};
+use crate::world::{Answer, ORG, World};
 
 /// Filters that are tried.
 const FILTERS: usize = 64;
@@ -199,7 +199,7 @@ async fn walk(world: &World, api: &str, query: &str, limit: usize) -> Vec<String
     loop {
         let request =
             world.http.get(format!("{}/audit-logs{next}", api.trim_end_matches('/'))).bearer_auth(&token);
-        let page = patiently(async || world.send(request.try_clone().unwrap()).await).await.ok();
+        let page = world.send(request).await.ok();
         let found = ids(&page);
         assert!(found.len() <= limit);
         seen.extend(found);
